@@ -1,0 +1,62 @@
+//! Statistics of runs: what to report of several seeds (Agarwal et al. 2021, *Deep Reinforcement
+//! Learning at the Edge of the Statistical Precipice*).
+use crate::Rng;
+
+/// Arithmetic mean; NaN for no values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Standard deviation with divisor `n` (NumPy's default); NaN for no values.
+pub fn std(values: &[f64]) -> f64 {
+    let centre = mean(values);
+    (values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// Interquartile mean: the mean of the middle half, what remains after a quarter (rounded down) of
+/// the values is cut off at each end (`scipy.stats.trim_mean(x, 0.25)`); NaN for no values.
+pub fn iqm(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let cut = sorted.len() / 4;
+    mean(&sorted[cut..sorted.len() - cut])
+}
+
+/// The `q`-quantile (0 to 1) by linear interpolation (NumPy's default); NaN for no values.
+pub fn quantile(values: &[f64], q: f64) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let position = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
+}
+
+/// A confidence interval by the stratified percentile bootstrap: runs are drawn with replacement
+/// within each stratum (task), never across, and `statistic` sees all drawn values at once.
+///
+/// `strata` holds the runs of each task; `level` is for example 0.95; the draws come from `rng`.
+/// Returns `(low, high)`.
+pub fn bootstrap_interval(
+    strata: &[&[f64]],
+    statistic: impl Fn(&[f64]) -> f64,
+    level: f64,
+    resamples: usize,
+    rng: &mut Rng,
+) -> (f64, f64) {
+    let mut drawn = Vec::with_capacity(strata.iter().map(|s| s.len()).sum());
+    let estimates: Vec<f64> = (0..resamples)
+        .map(|_| {
+            drawn.clear();
+            for runs in strata {
+                drawn.extend(runs.iter().map(|_| runs[rng.below(runs.len())]));
+            }
+            statistic(&drawn)
+        })
+        .collect();
+    let tail = (1.0 - level) / 2.0;
+    (quantile(&estimates, tail), quantile(&estimates, 1.0 - tail))
+}
