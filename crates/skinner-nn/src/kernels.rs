@@ -1,0 +1,716 @@
+//! The loops that networks spend their time in: matrix products of small matrices that stay in cache,
+//! activations, and optimizer updates. Chosen at run time for AVX-512, AVX2 or plain Rust.
+//!
+//! The order of additions for one output element depends only on the length of its sum, never on how
+//! many rows or columns there are: a row's result does not depend on its batch.
+#![expect(unsafe_code, reason = "vector intrinsics and unchecked strides in measured hot loops")]
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Plain, Simd};
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// 16 lanes.
+    Avx512,
+    /// 8 lanes.
+    Avx2,
+    /// Whatever the compiler makes of plain loops (SSE2, NEON).
+    Plain,
+}
+
+/// The best instruction set of this CPU. The environment variable `SKINNER_ISA` (`avx512`, `avx2`,
+/// `plain`) asks for a lesser one.
+pub fn instruction_set() -> InstructionSet {
+    static CHOICE: OnceLock<InstructionSet> = OnceLock::new();
+    *CHOICE.get_or_init(|| {
+        let asked = std::env::var("SKINNER_ISA").unwrap_or_default();
+        let available = available_instruction_sets();
+        let wanted = available.iter().find(|isa| format!("{isa:?}").eq_ignore_ascii_case(&asked));
+        *wanted.unwrap_or(&available[0])
+    })
+}
+
+/// What this CPU has, best first.
+pub fn available_instruction_sets() -> Vec<InstructionSet> {
+    let mut sets = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            sets.push(InstructionSet::Avx512);
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            sets.push(InstructionSet::Avx2);
+        }
+    }
+    sets.push(InstructionSet::Plain);
+    sets
+}
+
+/// What a matrix product starts from.
+#[derive(Clone, Copy)]
+enum Start {
+    Zero,
+    /// A row added to every row of the result.
+    Bias(*const f32),
+    /// What the result holds already.
+    Keep,
+}
+
+/// `c[m, n] = start + a[m, k] · b[k, n]`: `a` with any strides, `b` and `c` row by row.
+#[derive(Clone, Copy)]
+struct Product {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: *const f32,
+    a_row: usize,
+    a_col: usize,
+    b: *const f32,
+    b_row: usize,
+    c: *mut f32,
+    c_row: usize,
+    start: Start,
+}
+
+#[inline(always)]
+unsafe fn product<S: Simd>(p: Product) {
+    let panel = 4 * S::LANES;
+    let mut column = 0;
+    while column < p.n {
+        let width = (p.n - column).min(panel);
+        let vectors = width.div_ceil(S::LANES);
+        let tail = width % S::LANES;
+        unsafe {
+            match (vectors, tail) {
+                (4, 0) => rows::<S, 4, false>(p, column, 0),
+                (4, _) => rows::<S, 4, true>(p, column, tail),
+                (3, 0) => rows::<S, 3, false>(p, column, 0),
+                (3, _) => rows::<S, 3, true>(p, column, tail),
+                (2, 0) => rows::<S, 2, false>(p, column, 0),
+                (2, _) => rows::<S, 2, true>(p, column, tail),
+                (_, 0) => rows::<S, 1, false>(p, column, 0),
+                _ => rows::<S, 1, true>(p, column, tail),
+            }
+        }
+        column += width;
+    }
+}
+
+/// All rows of a panel of `NV` vectors of columns.
+#[inline(always)]
+unsafe fn rows<S: Simd, const NV: usize, const TAIL: bool>(p: Product, column: usize, tail: usize) {
+    let mut row = 0;
+    unsafe {
+        // 6 × 4 accumulators fill the 32 registers of AVX-512; AVX2 has 16.
+        if S::LANES == 16 || NV <= 2 {
+            while row + 6 <= p.m {
+                tile::<S, 6, NV, TAIL>(p, row, column, tail);
+                row += 6;
+            }
+        }
+        while row + 3 <= p.m {
+            tile::<S, 3, NV, TAIL>(p, row, column, tail);
+            row += 3;
+        }
+        while row + 2 <= p.m {
+            tile::<S, 2, NV, TAIL>(p, row, column, tail);
+            row += 2;
+        }
+        if row < p.m {
+            tile::<S, 1, NV, TAIL>(p, row, column, tail);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const TAIL: bool>(
+    p: Product,
+    row: usize,
+    column: usize,
+    tail: usize,
+) {
+    unsafe {
+        let load = |at: *const f32, j: usize| {
+            if TAIL && j == NV - 1 {
+                S::load_first(at.add(j * S::LANES), tail)
+            } else {
+                S::load(at.add(j * S::LANES))
+            }
+        };
+        let mut sums = [[S::splat(0.0); NV]; MR];
+        match p.start {
+            Start::Zero => {}
+            Start::Bias(bias) => {
+                for j in 0..NV {
+                    let v = load(bias.add(column), j);
+                    for sum in &mut sums {
+                        sum[j] = v;
+                    }
+                }
+            }
+            Start::Keep => {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    for j in 0..NV {
+                        sum[j] = load(p.c.add((row + i) * p.c_row + column), j);
+                    }
+                }
+            }
+        }
+        let mut a = p.a.add(row * p.a_row);
+        let mut b = p.b.add(column);
+        for _ in 0..p.k {
+            let mut vectors = [S::splat(0.0); NV];
+            for j in 0..NV {
+                vectors[j] = load(b, j);
+            }
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let x = S::splat(*a.add(i * p.a_row));
+                for j in 0..NV {
+                    sum[j] = S::fma(x, vectors[j], sum[j]);
+                }
+            }
+            a = a.add(p.a_col);
+            b = b.add(p.b_row);
+        }
+        for (i, sum) in sums.iter().enumerate() {
+            let c = p.c.add((row + i) * p.c_row + column);
+            for j in 0..NV {
+                if TAIL && j == NV - 1 {
+                    S::store_first(c.add(j * S::LANES), tail, sum[j]);
+                } else {
+                    S::store(c.add(j * S::LANES), sum[j]);
+                }
+            }
+        }
+    }
+}
+
+/// `out[r, j] = bias[j] + x[r, :] · w[j, :]` for a few columns `j`: dot products along the rows.
+#[inline(always)]
+unsafe fn thin<S: Simd>(x: &[f32], w: &[f32], bias: &[f32], inputs: usize, out: &mut [f32]) {
+    let outputs = bias.len();
+    for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
+        for (j, out) in out.iter_mut().enumerate() {
+            let w = &w[j * inputs..(j + 1) * inputs];
+            unsafe {
+                let mut sum = S::splat(0.0);
+                let mut i = 0;
+                while i + S::LANES <= inputs {
+                    sum = S::fma(S::load(x.as_ptr().add(i)), S::load(w.as_ptr().add(i)), sum);
+                    i += S::LANES;
+                }
+                if i < inputs {
+                    let rest = inputs - i;
+                    let tail = S::load_first(x.as_ptr().add(i), rest);
+                    sum = S::fma(tail, S::load_first(w.as_ptr().add(i), rest), sum);
+                }
+                *out = bias[j] + S::sum(sum);
+            }
+        }
+    }
+}
+
+/// Applies `f` to each vector of `out`, with the lanes of `other` beside it.
+#[inline(always)]
+unsafe fn zip_in_place<S: Simd>(out: &mut [f32], other: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
+    let n = out.len();
+    let (out, other) = (out.as_mut_ptr(), other.as_ptr());
+    let mut i = 0;
+    unsafe {
+        while i + S::LANES <= n {
+            S::store(out.add(i), f(S::load(out.add(i)), S::load(other.add(i))));
+            i += S::LANES;
+        }
+        if i < n {
+            let v = f(S::load_first(out.add(i), n - i), S::load_first(other.add(i), n - i));
+            S::store_first(out.add(i), n - i, v);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn map_in_place<S: Simd>(out: &mut [f32], f: impl Fn(S::V) -> S::V) {
+    let n = out.len();
+    let out = out.as_mut_ptr();
+    let mut i = 0;
+    unsafe {
+        while i + S::LANES <= n {
+            S::store(out.add(i), f(S::load(out.add(i))));
+            i += S::LANES;
+        }
+        if i < n {
+            S::store_first(out.add(i), n - i, f(S::load_first(out.add(i), n - i)));
+        }
+    }
+}
+
+/// Numerator and denominator of `tanh(x)/x` in `x²` on `|x| ≤ 9`, fitted to a relative error of 2e-8.
+const TANH_P: [f32; 5] =
+    [0.999_999_979, 0.133_810_246, 0.003_495_586_97, 2.060_906_43e-5, 1.335_463_89e-8];
+const TANH_Q: [f32; 5] =
+    [1.0, 0.467_143_402, 0.025_876_977_7, 0.000_328_563_295, 7.776_548_55e-7];
+
+/// `tanh` to 4e-7: a rational function, no branch.
+#[inline(always)]
+unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
+    unsafe {
+        let x = S::max(S::splat(-9.0), S::min(S::splat(9.0), x));
+        let t = S::mul(x, x);
+        let horner = |c: &[f32; 5]| {
+            let mut y = S::splat(c[4]);
+            for k in (0..4).rev() {
+                y = S::fma(y, t, S::splat(c[k]));
+            }
+            y
+        };
+        let y = S::div(S::mul(x, horner(&TANH_P)), horner(&TANH_Q));
+        S::max(S::splat(-1.0), S::min(S::splat(1.0), y))
+    }
+}
+
+/// What follows a layer's sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// `max(0, x)`
+    Relu,
+    /// Nothing.
+    Identity,
+}
+
+#[inline(always)]
+unsafe fn activate<S: Simd>(activation: Activation, y: &mut [f32]) {
+    unsafe {
+        match activation {
+            Activation::Tanh => map_in_place::<S>(y, |v| tanh::<S>(v)),
+            Activation::Relu => map_in_place::<S>(y, |v| S::max(v, S::splat(0.0))),
+            Activation::Identity => {}
+        }
+    }
+}
+
+/// Turns the gradient in a layer's output into that in its sum, given the output `y`.
+#[inline(always)]
+unsafe fn deactivate<S: Simd>(activation: Activation, d: &mut [f32], y: &[f32]) {
+    unsafe {
+        match activation {
+            // d (1 - y²)
+            Activation::Tanh => zip_in_place::<S>(d, y, |d, y| {
+                S::fma(S::mul(d, S::mul(y, y)), S::splat(-1.0), d)
+            }),
+            Activation::Relu => {
+                for (d, &y) in d.iter_mut().zip(y) {
+                    *d = if y > 0.0 { *d } else { 0.0 };
+                }
+            }
+            Activation::Identity => {}
+        }
+    }
+}
+
+/// Rows handled at once, so that what one loop wrote is in the first-level cache for the next.
+const BLOCK: usize = 48;
+
+/// A layer forward: `y = activation(x w + bias)`, with `w` `[inputs, outputs]`.
+#[inline(always)]
+unsafe fn dense_forward<S: Simd>(
+    layer: Dense<'_>,
+    x: &[f32],
+    y: &mut [f32],
+    transposed: &mut Vec<f32>,
+) {
+    let (inputs, outputs) = (layer.inputs, layer.outputs);
+    if outputs < S::LANES / 2 {
+        transpose(layer.weight, inputs, outputs, transposed);
+        unsafe {
+            thin::<S>(x, transposed, layer.bias, inputs, y);
+            activate::<S>(layer.activation, y);
+        }
+        return;
+    }
+    for (x, y) in x.chunks(BLOCK * inputs).zip(y.chunks_mut(BLOCK * outputs)) {
+        unsafe {
+            product::<S>(Product {
+                m: y.len() / outputs,
+                n: outputs,
+                k: inputs,
+                a: x.as_ptr(),
+                a_row: inputs,
+                a_col: 1,
+                b: layer.weight.as_ptr(),
+                b_row: outputs,
+                c: y.as_mut_ptr(),
+                c_row: outputs,
+                start: Start::Bias(layer.bias.as_ptr()),
+            });
+            activate::<S>(layer.activation, y);
+        }
+    }
+}
+
+/// A layer's parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct Dense<'a> {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+    pub activation: Activation,
+}
+
+/// `d_w += xᵀ d`, `d_bias += Σ d`.
+#[inline(always)]
+unsafe fn dense_gradient<S: Simd>(
+    x: &[f32],
+    d: &[f32],
+    d_weight: &mut [f32],
+    d_bias: &mut [f32],
+    scratch: &mut Vec<f32>,
+) {
+    let outputs = d_bias.len();
+    let inputs = d_weight.len() / outputs;
+    let batch = d.len() / outputs;
+    for row in d.chunks_exact(outputs) {
+        unsafe { zip_in_place::<S>(d_bias, row, |sum, d| S::add(sum, d)) };
+    }
+    if outputs < S::LANES / 2 && inputs > outputs {
+        // The transposed product has long rows, so its vectors are full.
+        scratch.clear();
+        scratch.resize(inputs * outputs, 0.0);
+        let (m, n, a_col, c) = (outputs, inputs, outputs, scratch.as_mut_ptr());
+        let (a, b) = (d.as_ptr(), x.as_ptr());
+        let start = Start::Zero;
+        unsafe {
+            product::<S>(Product {
+                m, n, k: batch, a, a_row: 1, a_col, b, b_row: inputs, c, c_row: inputs, start,
+            });
+        }
+        for (i, row) in d_weight.chunks_exact_mut(outputs).enumerate() {
+            for (j, w) in row.iter_mut().enumerate() {
+                *w += scratch[j * inputs + i];
+            }
+        }
+        return;
+    }
+    let (m, n, a_col, c) = (inputs, outputs, inputs, d_weight.as_mut_ptr());
+    let (a, b) = (x.as_ptr(), d.as_ptr());
+    let start = Start::Keep;
+    unsafe {
+        product::<S>(Product {
+            m, n, k: batch, a, a_row: 1, a_col, b, b_row: outputs, c, c_row: outputs, start,
+        });
+    }
+}
+
+/// `d_x = d wᵀ`, times the derivative of the activation that made `x` where `through` names it.
+#[inline(always)]
+unsafe fn dense_input_gradient<S: Simd>(
+    layer: Dense<'_>,
+    d: &[f32],
+    d_x: &mut [f32],
+    through: Option<(Activation, &[f32])>,
+    scratch: &mut Vec<f32>,
+) {
+    let (inputs, outputs) = (layer.inputs, layer.outputs);
+    transpose(layer.weight, inputs, outputs, scratch);
+    for (i, (d, d_x)) in
+        d.chunks(BLOCK * outputs).zip(d_x.chunks_mut(BLOCK * inputs)).enumerate()
+    {
+        unsafe {
+            product::<S>(Product {
+                m: d.len() / outputs,
+                n: inputs,
+                k: outputs,
+                a: d.as_ptr(),
+                a_row: outputs,
+                a_col: 1,
+                b: scratch.as_ptr(),
+                b_row: inputs,
+                c: d_x.as_mut_ptr(),
+                c_row: inputs,
+                start: Start::Zero,
+            });
+            if let Some((activation, x)) = through {
+                let from = i * BLOCK * inputs;
+                deactivate::<S>(activation, d_x, &x[from..from + d_x.len()]);
+            }
+        }
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transpose(matrix: &[f32], rows: usize, columns: usize, out: &mut Vec<f32>) {
+    const TILE: usize = 8;
+    out.resize(rows * columns, 0.0);
+    for i in (0..rows).step_by(TILE) {
+        for j in (0..columns).step_by(TILE) {
+            for jj in j..(j + TILE).min(columns) {
+                for ii in i..(i + TILE).min(rows) {
+                    out[jj * rows + ii] = matrix[ii * columns + jj];
+                }
+            }
+        }
+    }
+}
+
+/// One Adam step's numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct AdamStep {
+    pub beta1: f32,
+    pub beta2: f32,
+    /// `learning_rate / (1 - beta1^t)`
+    pub rate: f32,
+    /// `1 / sqrt(1 - beta2^t)`
+    pub root: f32,
+    pub epsilon: f32,
+    /// What the gradient is multiplied by (clipping).
+    pub scale: f32,
+}
+
+#[inline(always)]
+unsafe fn adam<S: Simd>(
+    step: AdamStep,
+    params: &mut [f32],
+    grad: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    let n = params.len();
+    let (p, g) = (params.as_mut_ptr(), grad.as_mut_ptr());
+    let (m, v) = (m.as_mut_ptr(), v.as_mut_ptr());
+    unsafe {
+        let update = |g: S::V, m: S::V, v: S::V, p: S::V| {
+            let g = S::mul(g, S::splat(step.scale));
+            let m = S::fma(S::splat(step.beta1), m, S::mul(S::splat(1.0 - step.beta1), g));
+            let square = S::mul(S::mul(S::splat(1.0 - step.beta2), g), g);
+            let v = S::fma(S::splat(step.beta2), v, square);
+            let deviation = S::fma(S::sqrt(v), S::splat(step.root), S::splat(step.epsilon));
+            let p = S::fma(S::div(m, deviation), S::splat(-step.rate), p);
+            (m, v, p)
+        };
+        let mut i = 0;
+        while i + S::LANES <= n {
+            let (new_m, new_v, new_p) = update(
+                S::load(g.add(i)),
+                S::load(m.add(i)),
+                S::load(v.add(i)),
+                S::load(p.add(i)),
+            );
+            S::store(m.add(i), new_m);
+            S::store(v.add(i), new_v);
+            S::store(p.add(i), new_p);
+            S::store(g.add(i), S::splat(0.0));
+            i += S::LANES;
+        }
+        let rest = n - i;
+        if rest > 0 {
+            let (new_m, new_v, new_p) = update(
+                S::load_first(g.add(i), rest),
+                S::load_first(m.add(i), rest),
+                S::load_first(v.add(i), rest),
+                S::load_first(p.add(i), rest),
+            );
+            S::store_first(m.add(i), rest, new_m);
+            S::store_first(v.add(i), rest, new_v);
+            S::store_first(p.add(i), rest, new_p);
+            S::store_first(g.add(i), rest, S::splat(0.0));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn sum_of_squares<S: Simd>(x: &[f32]) -> f32 {
+    unsafe {
+        let mut sums = [S::splat(0.0); 4];
+        let mut i = 0;
+        while i + 4 * S::LANES <= x.len() {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let v = S::load(x.as_ptr().add(i + j * S::LANES));
+                *sum = S::fma(v, v, *sum);
+            }
+            i += 4 * S::LANES;
+        }
+        let head = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));
+        S::sum(head) + x[i..].iter().map(|v| v * v).sum::<f32>()
+    }
+}
+
+/// Makes a safe function that picks the implementer of a kernel at run time.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)? { $check:expr }) => {
+        $(#[$doc])*
+        pub(crate) fn $name(isa: InstructionSet, $($arg: $type),*) $(-> $out)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            unsafe fn avx512($($arg: $type),*) $(-> $out)? {
+                unsafe { super::kernels::$name::inner::<Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $type),*) $(-> $out)? {
+                unsafe { super::kernels::$name::inner::<Avx2>($($arg),*) }
+            }
+            $check;
+            // SAFETY: slice lengths were checked above; `isa` names features that were detected.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    InstructionSet::Avx512 => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    InstructionSet::Avx2 => avx2($($arg),*),
+                    _ => super::kernels::$name::inner::<Plain>($($arg),*),
+                }
+            }
+        }
+    };
+}
+
+mod forward { pub(super) use super::dense_forward as inner; }
+mod weight_gradient { pub(super) use super::dense_gradient as inner; }
+mod input_gradient { pub(super) use super::dense_input_gradient as inner; }
+mod adam_update { pub(super) use super::adam as inner; }
+mod squared_norm { pub(super) use super::sum_of_squares as inner; }
+mod through_activation { pub(super) use super::deactivate as inner; }
+
+dispatch! {
+    /// `y = activation(x w + bias)`.
+    fn forward(layer: Dense<'_>, x: &[f32], y: &mut [f32], scratch: &mut Vec<f32>) {{
+        assert!(layer.weight.len() == layer.inputs * layer.outputs && layer.bias.len() == layer.outputs);
+        assert!(x.len() * layer.outputs == y.len() * layer.inputs && x.len().is_multiple_of(layer.inputs));
+    }}
+}
+
+dispatch! {
+    /// `d_weight += xᵀ d`, `d_bias += Σ d`.
+    fn weight_gradient(x: &[f32], d: &[f32], d_weight: &mut [f32], d_bias: &mut [f32], scratch: &mut Vec<f32>) {{
+        assert!(!d_bias.is_empty() && d_weight.len().is_multiple_of(d_bias.len()));
+        assert!(d.len().is_multiple_of(d_bias.len()));
+        assert_eq!(x.len() * d_bias.len() * d_bias.len(), d.len() * d_weight.len());
+    }}
+}
+
+dispatch! {
+    /// `d_x = d wᵀ`, carried back through the activation that made `x`.
+    fn input_gradient(layer: Dense<'_>, d: &[f32], d_x: &mut [f32], through: Option<(Activation, &[f32])>, scratch: &mut Vec<f32>) {{
+        assert!(layer.weight.len() == layer.inputs * layer.outputs);
+        assert!(d.len() * layer.inputs == d_x.len() * layer.outputs && d.len().is_multiple_of(layer.outputs));
+        assert!(through.is_none_or(|(_, x)| x.len() == d_x.len()));
+    }}
+}
+
+dispatch! {
+    /// The gradient in a sum from that in `activation(sum)`.
+    fn through_activation(activation: Activation, d: &mut [f32], y: &[f32]) {{
+        assert_eq!(d.len(), y.len());
+    }}
+}
+
+dispatch! {
+    /// Adam on flat arrays; the gradient is cleared.
+    fn adam_update(step: AdamStep, params: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32]) {{
+        assert!(grad.len() == params.len() && m.len() == params.len() && v.len() == params.len());
+    }}
+}
+
+dispatch! {
+    /// `Σ x²`
+    fn squared_norm(x: &[f32]) -> f32 {{}}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skinner_core::Rng;
+
+    fn random(n: usize, rng: &mut Rng) -> Vec<f32> {
+        (0..n).map(|_| rng.normal() as f32).collect()
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{a} is not {b}");
+        }
+    }
+
+    const SHAPES: [(usize, usize, usize); 9] = [
+        (1, 4, 64), (8, 64, 64), (7, 3, 2), (50, 64, 2), (49, 65, 33), (6, 1, 1), (13, 17, 100),
+        (97, 64, 1), (5, 2, 7),
+    ];
+
+    #[test]
+    fn layers_agree_with_plain_sums_on_every_instruction_set() {
+        let mut rng = Rng::new(1);
+        for isa in available_instruction_sets() {
+            for (batch, inputs, outputs) in SHAPES {
+                let (x, w) = (random(batch * inputs, &mut rng), random(inputs * outputs, &mut rng));
+                let (bias, d) = (random(outputs, &mut rng), random(batch * outputs, &mut rng));
+                let mut expect = vec![0.0f32; batch * outputs];
+                let mut expect_dw = vec![1.0f32; inputs * outputs];
+                let mut expect_db = vec![1.0f32; outputs];
+                let mut expect_dx = vec![0.0f32; batch * inputs];
+                for b in 0..batch {
+                    for j in 0..outputs {
+                        let sum: f32 = (0..inputs).map(|i| x[b * inputs + i] * w[i * outputs + j]).sum();
+                        expect[b * outputs + j] = (sum + bias[j]).max(0.0);
+                        expect_db[j] += d[b * outputs + j];
+                        for i in 0..inputs {
+                            expect_dw[i * outputs + j] += x[b * inputs + i] * d[b * outputs + j];
+                            expect_dx[b * inputs + i] += w[i * outputs + j] * d[b * outputs + j];
+                        }
+                    }
+                }
+                let layer = Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Relu };
+                let (mut y, mut scratch) = (vec![0.0; batch * outputs], Vec::new());
+                forward(isa, layer, &x, &mut y, &mut scratch);
+                close(&y, &expect);
+                let (mut dw, mut db) = (vec![1.0; inputs * outputs], vec![1.0; outputs]);
+                weight_gradient(isa, &x, &d, &mut dw, &mut db, &mut scratch);
+                close(&dw, &expect_dw);
+                close(&db, &expect_db);
+                let mut dx = vec![0.0; batch * inputs];
+                input_gradient(isa, layer, &d, &mut dx, None, &mut scratch);
+                close(&dx, &expect_dx);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_batch() {
+        let mut rng = Rng::new(2);
+        let (inputs, outputs) = (64, 70);
+        let (w, bias) = (random(inputs * outputs, &mut rng), random(outputs, &mut rng));
+        let x = random(61 * inputs, &mut rng);
+        for isa in available_instruction_sets() {
+            let layer = Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Tanh };
+            let mut all = vec![0.0; 61 * outputs];
+            forward(isa, layer, &x, &mut all, &mut Vec::new());
+            for row in 0..61 {
+                let mut one = vec![0.0; outputs];
+                forward(isa, layer, &x[row * inputs..(row + 1) * inputs], &mut one, &mut Vec::new());
+                assert_eq!(one, all[row * outputs..(row + 1) * outputs]);
+            }
+        }
+    }
+
+    #[test]
+    fn tanh_is_tanh() {
+        for isa in available_instruction_sets() {
+            let x: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 * 1e-3).collect();
+            let layer = Dense { inputs: 1, outputs: 1, weight: &[1.0], bias: &[0.0], activation: Activation::Tanh };
+            let mut y = vec![0.0; x.len()];
+            forward(isa, layer, &x, &mut y, &mut Vec::new());
+            for (x, y) in x.iter().zip(&y) {
+                let exact = f64::from(*x).tanh();
+                assert!((f64::from(*y) - exact).abs() <= 5e-7 * exact.abs().max(1e-3), "tanh({x}) = {y}");
+            }
+        }
+    }
+}
