@@ -214,38 +214,26 @@ unsafe fn thin<S: Simd>(x: &[f32], w: &[f32], bias: &[f32], inputs: usize, out: 
     }
 }
 
-/// Applies `f` to each vector of `out`, with the lanes of `other` beside it.
-#[inline(always)]
-unsafe fn zip_in_place<S: Simd>(out: &mut [f32], other: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
-    let n = out.len();
-    let (out, other) = (out.as_mut_ptr(), other.as_ptr());
-    let mut i = 0;
-    unsafe {
-        while i + S::LANES <= n {
-            S::store(out.add(i), f(S::load(out.add(i)), S::load(other.add(i))));
-            i += S::LANES;
+/// Replaces each vector of `out` by an expression of it and of those of the other slices. A macro, because a
+/// closure would be compiled without the vector instructions it calls.
+macro_rules! in_place {
+    ($s:ident, $out:ident, |$v:ident $(, $x:ident)*| $new:expr) => {{
+        let n = $out.len();
+        let out = $out.as_mut_ptr();
+        $(let $x = $x.as_ptr();)*
+        let mut i = 0;
+        while i + $s::LANES <= n {
+            let $v = $s::load(out.add(i));
+            $s::store(out.add(i), { $(let $x = $s::load($x.add(i));)* $new });
+            i += $s::LANES;
         }
-        if i < n {
-            let v = f(S::load_first(out.add(i), n - i), S::load_first(other.add(i), n - i));
-            S::store_first(out.add(i), n - i, v);
+        let rest = n - i;
+        if rest > 0 {
+            let $v = $s::load_first(out.add(i), rest);
+            let new = { $(let $x = $s::load_first($x.add(i), rest);)* $new };
+            $s::store_first(out.add(i), rest, new);
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn map_in_place<S: Simd>(out: &mut [f32], f: impl Fn(S::V) -> S::V) {
-    let n = out.len();
-    let out = out.as_mut_ptr();
-    let mut i = 0;
-    unsafe {
-        while i + S::LANES <= n {
-            S::store(out.add(i), f(S::load(out.add(i))));
-            i += S::LANES;
-        }
-        if i < n {
-            S::store_first(out.add(i), n - i, f(S::load_first(out.add(i), n - i)));
-        }
-    }
+    }};
 }
 
 /// Numerator and denominator of `tanh(x)/x` in `x²` on `|x| ≤ 9`, fitted to a relative error of 2e-8.
@@ -260,14 +248,12 @@ unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
     unsafe {
         let x = S::max(S::splat(-9.0), S::min(S::splat(9.0), x));
         let t = S::mul(x, x);
-        let horner = |c: &[f32; 5]| {
-            let mut y = S::splat(c[4]);
-            for k in (0..4).rev() {
-                y = S::fma(y, t, S::splat(c[k]));
-            }
-            y
-        };
-        let y = S::div(S::mul(x, horner(&TANH_P)), horner(&TANH_Q));
+        let (mut p, mut q) = (S::splat(TANH_P[4]), S::splat(TANH_Q[4]));
+        for k in (0..4).rev() {
+            p = S::fma(p, t, S::splat(TANH_P[k]));
+            q = S::fma(q, t, S::splat(TANH_Q[k]));
+        }
+        let y = S::div(S::mul(x, p), q);
         S::max(S::splat(-1.0), S::min(S::splat(1.0), y))
     }
 }
@@ -289,8 +275,8 @@ pub enum Activation {
 unsafe fn activate<S: Simd>(activation: Activation, y: &mut [f32]) {
     unsafe {
         match activation {
-            Activation::Tanh => map_in_place::<S>(y, |v| tanh::<S>(v)),
-            Activation::Relu => map_in_place::<S>(y, |v| S::max(v, S::splat(0.0))),
+            Activation::Tanh => in_place!(S, y, |v| tanh::<S>(v)),
+            Activation::Relu => in_place!(S, y, |v| S::max(v, S::splat(0.0))),
             Activation::Identity => {}
         }
     }
@@ -302,9 +288,9 @@ unsafe fn deactivate<S: Simd>(activation: Activation, d: &mut [f32], y: &[f32]) 
     unsafe {
         match activation {
             // d (1 - y²)
-            Activation::Tanh => zip_in_place::<S>(d, y, |d, y| {
-                S::fma(S::mul(d, S::mul(y, y)), S::splat(-1.0), d)
-            }),
+            Activation::Tanh => {
+                in_place!(S, d, |v, y| S::fma(S::mul(v, S::mul(y, y)), S::splat(-1.0), v));
+            }
             Activation::Relu => {
                 for (d, &y) in d.iter_mut().zip(y) {
                     *d = if y > 0.0 { *d } else { 0.0 };
@@ -378,7 +364,7 @@ unsafe fn dense_gradient<S: Simd>(
     let inputs = d_weight.len() / outputs;
     let batch = d.len() / outputs;
     for row in d.chunks_exact(outputs) {
-        unsafe { zip_in_place::<S>(d_bias, row, |sum, d| S::add(sum, d)) };
+        unsafe { in_place!(S, d_bias, |sum, row| S::add(sum, row)) };
     }
     if outputs < S::LANES / 2 && inputs > outputs {
         // The transposed product has long rows, so its vectors are full.
@@ -486,42 +472,47 @@ unsafe fn adam<S: Simd>(
     let (p, g) = (params.as_mut_ptr(), grad.as_mut_ptr());
     let (m, v) = (m.as_mut_ptr(), v.as_mut_ptr());
     unsafe {
-        let update = |g: S::V, m: S::V, v: S::V, p: S::V| {
-            let g = S::mul(g, S::splat(step.scale));
-            let m = S::fma(S::splat(step.beta1), m, S::mul(S::splat(1.0 - step.beta1), g));
-            let square = S::mul(S::mul(S::splat(1.0 - step.beta2), g), g);
-            let v = S::fma(S::splat(step.beta2), v, square);
-            let deviation = S::fma(S::sqrt(v), S::splat(step.root), S::splat(step.epsilon));
-            let p = S::fma(S::div(m, deviation), S::splat(-step.rate), p);
-            (m, v, p)
-        };
         let mut i = 0;
         while i + S::LANES <= n {
-            let (new_m, new_v, new_p) = update(
-                S::load(g.add(i)),
-                S::load(m.add(i)),
-                S::load(v.add(i)),
-                S::load(p.add(i)),
-            );
-            S::store(m.add(i), new_m);
-            S::store(v.add(i), new_v);
-            S::store(p.add(i), new_p);
+            let (grad, mean) = (S::load(g.add(i)), S::load(m.add(i)));
+            let (square, param) = (S::load(v.add(i)), S::load(p.add(i)));
+            let (mean, square, param) = adam_vector::<S>(step, grad, mean, square, param);
+            S::store(m.add(i), mean);
+            S::store(v.add(i), square);
+            S::store(p.add(i), param);
             S::store(g.add(i), S::splat(0.0));
             i += S::LANES;
         }
         let rest = n - i;
         if rest > 0 {
-            let (new_m, new_v, new_p) = update(
-                S::load_first(g.add(i), rest),
-                S::load_first(m.add(i), rest),
-                S::load_first(v.add(i), rest),
-                S::load_first(p.add(i), rest),
-            );
-            S::store_first(m.add(i), rest, new_m);
-            S::store_first(v.add(i), rest, new_v);
-            S::store_first(p.add(i), rest, new_p);
+            let (grad, mean) = (S::load_first(g.add(i), rest), S::load_first(m.add(i), rest));
+            let (square, param) = (S::load_first(v.add(i), rest), S::load_first(p.add(i), rest));
+            let (mean, square, param) = adam_vector::<S>(step, grad, mean, square, param);
+            S::store_first(m.add(i), rest, mean);
+            S::store_first(v.add(i), rest, square);
+            S::store_first(p.add(i), rest, param);
             S::store_first(g.add(i), rest, S::splat(0.0));
         }
+    }
+}
+
+/// New moments and parameters of one vector.
+#[inline(always)]
+unsafe fn adam_vector<S: Simd>(
+    step: AdamStep,
+    grad: S::V,
+    mean: S::V,
+    square: S::V,
+    param: S::V,
+) -> (S::V, S::V, S::V) {
+    unsafe {
+        let grad = S::mul(grad, S::splat(step.scale));
+        let mean = S::fma(S::splat(step.beta1), mean, S::mul(S::splat(1.0 - step.beta1), grad));
+        let added = S::mul(S::mul(S::splat(1.0 - step.beta2), grad), grad);
+        let square = S::fma(S::splat(step.beta2), square, added);
+        let deviation = S::fma(S::sqrt(square), S::splat(step.root), S::splat(step.epsilon));
+        let param = S::fma(S::div(mean, deviation), S::splat(-step.rate), param);
+        (mean, square, param)
     }
 }
 

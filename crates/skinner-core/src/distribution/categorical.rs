@@ -39,6 +39,11 @@ impl<'a, F: Real> Categorical<'a, F> {
         self.log_probs.len() / self.width
     }
 
+    /// Number of components of an action.
+    pub fn components(&self) -> usize {
+        self.nvec.len()
+    }
+
     /// Probabilities `[batch, Σ nvec]`.
     pub fn probs(&self) -> &[F] {
         &self.probs

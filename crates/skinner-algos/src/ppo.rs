@@ -1,0 +1,298 @@
+//! Proximal policy optimisation (Schulman et al. 2017, *Proximal Policy Optimization Algorithms*), with the
+//! implementation details of Huang et al. (2022, *The 37 Implementation Details of PPO*), each a switch.
+
+use serde::{Deserialize, Serialize};
+use skinner_core::objective::{
+    clipped_surrogate, clipped_value_loss, entropy_bonus, explained_variance, normalize_advantage,
+    value_loss,
+};
+use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
+use skinner_nn::{Network as _, OptimizerKind, VALUE};
+
+use crate::error::{AlgoError, require};
+use crate::on_policy::OnPolicy;
+use crate::policy::{PolicyConfig, gather};
+
+/// Hyper-parameters, named as in CleanRL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Environment steps to train for, over all environments; never exceeded.
+    pub total_steps: u64,
+    /// Environments stepped together.
+    pub num_envs: usize,
+    /// Steps of each environment in one rollout.
+    pub num_steps: usize,
+    /// Parts that a rollout is shuffled into; one gradient step each.
+    pub num_minibatches: usize,
+    /// Passes over each rollout.
+    pub update_epochs: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// How the step size falls.
+    pub learning_rate_schedule: Schedule,
+    /// Adam's epsilon: 1e-5, not the usual 1e-8.
+    pub adam_epsilon: f64,
+    /// Discount.
+    pub gamma: f64,
+    /// Trace decay of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// Whether advantages are normalised within each minibatch.
+    pub norm_adv: bool,
+    /// ε of the clipped surrogate.
+    pub clip_coef: f64,
+    /// How ε falls.
+    pub clip_coef_schedule: Schedule,
+    /// Whether the value's change is clipped by ε too.
+    pub clip_vloss: bool,
+    /// Weight of the entropy bonus.
+    pub ent_coef: f64,
+    /// Weight of the value's squared error (without a factor ½).
+    pub vf_coef: f64,
+    /// Bound on the global norm of the gradient; 0 for none.
+    pub max_grad_norm: f64,
+    /// Stops the epochs of a rollout once `approx_kl` exceeds 1.5 times this; 0 for never.
+    pub target_kl: f64,
+    /// The network and the distribution of actions.
+    pub policy: PolicyConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            total_steps: 500_000,
+            num_envs: 8,
+            num_steps: 128,
+            num_minibatches: 4,
+            update_epochs: 4,
+            learning_rate: 2.5e-4,
+            learning_rate_schedule: Schedule::Linear,
+            adam_epsilon: 1e-5,
+            gamma: 0.99,
+            gae_lambda: 0.95,
+            norm_adv: true,
+            clip_coef: 0.2,
+            clip_coef_schedule: Schedule::Constant,
+            clip_vloss: false,
+            ent_coef: 0.01,
+            vf_coef: 0.5,
+            max_grad_norm: 0.5,
+            target_kl: 0.0,
+            policy: PolicyConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Rows of one rollout.
+    pub fn batch_size(&self) -> usize {
+        self.num_envs * self.num_steps
+    }
+
+    /// Checks every hyper-parameter.
+    ///
+    /// # Errors
+    /// The first that makes no sense, with what would.
+    pub fn validate(&self) -> Result<(), AlgoError> {
+        let at_least_one = "must be at least 1";
+        require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
+        require(self.num_steps > 0, "num_steps", self.num_steps, at_least_one)?;
+        require(self.num_minibatches > 0, "num_minibatches", self.num_minibatches, at_least_one)?;
+        require(self.update_epochs > 0, "update_epochs", self.update_epochs, at_least_one)?;
+        require(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be above 0")?;
+        require(self.adam_epsilon > 0.0, "adam_epsilon", self.adam_epsilon, "must be above 0")?;
+        let unit = "must be between 0 and 1";
+        require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, unit)?;
+        require((0.0..=1.0).contains(&self.gae_lambda), "gae_lambda", self.gae_lambda, unit)?;
+        require(self.clip_coef > 0.0, "clip_coef", self.clip_coef, "must be above 0")?;
+        let not_negative = "must not be negative";
+        require(self.ent_coef >= 0.0, "ent_coef", self.ent_coef, not_negative)?;
+        require(self.vf_coef >= 0.0, "vf_coef", self.vf_coef, not_negative)?;
+        require(self.max_grad_norm >= 0.0, "max_grad_norm", self.max_grad_norm, not_negative)?;
+        require(self.target_kl >= 0.0, "target_kl", self.target_kl, not_negative)?;
+        if !self.batch_size().is_multiple_of(self.num_minibatches) {
+            return Err(AlgoError::Conflict(format!(
+                "num_minibatches = {} does not divide the rollout of num_envs × num_steps = {} × {} = {} rows",
+                self.num_minibatches, self.num_envs, self.num_steps, self.batch_size()
+            )));
+        }
+        require(
+            self.total_steps >= self.batch_size() as u64,
+            "total_steps",
+            self.total_steps,
+            "must be at least one rollout, num_envs × num_steps",
+        )
+    }
+}
+
+/// PPO at some point of its training.
+pub struct Ppo {
+    config: Config,
+    /// The policy and its experience.
+    pub learner: OnPolicy,
+}
+
+impl Ppo {
+    /// A fresh policy on environments, which are reset.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense or the environments fail.
+    pub fn new(config: Config, envs: &mut dyn VecEnv, seed: &SeedSequence) -> Result<Self, AlgoError> {
+        config.validate()?;
+        let optimizer = (OptimizerKind::Adam, config.adam_epsilon);
+        let learner = OnPolicy::new(&config.policy, true, optimizer, envs, seed)?;
+        Ok(Self { config, learner })
+    }
+
+    /// Environment steps of one iteration.
+    pub fn steps_per_iteration(&self) -> u64 {
+        self.config.batch_size() as u64
+    }
+
+    /// Whether another iteration would exceed `total_steps`.
+    pub fn finished(&self) -> bool {
+        self.learner.env_steps() + self.steps_per_iteration() > self.config.total_steps
+    }
+
+    /// Trains to the end, calling back after every iteration.
+    ///
+    /// # Errors
+    /// If the environments fail or training diverges.
+    pub fn train(
+        &mut self,
+        envs: &mut dyn VecEnv,
+        mut on_iteration: impl FnMut(&Self, &Metrics),
+    ) -> Result<(), AlgoError> {
+        while !self.finished() {
+            let metrics = self.iteration(envs)?;
+            on_iteration(self, &metrics);
+        }
+        Ok(())
+    }
+
+    /// Collects one rollout and learns from it.
+    ///
+    /// # Errors
+    /// If the environments fail or training diverges.
+    pub fn iteration(&mut self, envs: &mut dyn VecEnv) -> Result<Metrics, AlgoError> {
+        let config = &self.config;
+        let progress = self.learner.env_steps() as f64 / config.total_steps as f64;
+        let learning_rate = config.learning_rate * config.learning_rate_schedule.factor(progress);
+        let clip_coef = (config.clip_coef * config.clip_coef_schedule.factor(progress)) as f32;
+
+        self.learner.collect(envs, config.num_steps)?;
+        let steps = self.learner.buffer.steps();
+        let advantage = returns::gae(&steps, config.gamma as f32, config.gae_lambda as f32);
+        let target: Vec<f32> = advantage.iter().zip(steps.value).map(|(a, v)| a + v).collect();
+        let explained = explained_variance(steps.value, &target);
+
+        let mut rows: Vec<usize> = (0..config.batch_size()).collect();
+        let minibatch_size = config.batch_size() / config.num_minibatches;
+        let mut sums = Minibatch::default();
+        'epochs: for _ in 0..config.update_epochs {
+            self.learner.state.rng.shuffle(&mut rows);
+            for minibatch in rows.chunks_exact(minibatch_size) {
+                let seen = self.minibatch(minibatch, &advantage, &target, clip_coef);
+                sums.add(&seen);
+                if self.config.target_kl > 0.0 && f64::from(seen.approx_kl) > 1.5 * self.config.target_kl {
+                    self.learner.grad.fill(0.0);
+                    break 'epochs;
+                }
+                let max_grad_norm = self.config.max_grad_norm;
+                sums.grad_norm += self.learner.step_optimizer(learning_rate, max_grad_norm)?;
+            }
+        }
+        self.learner.state.iterations += 1;
+        let mut metrics = Metrics::new();
+        self.learner.episode_metrics(&mut metrics);
+        sums.report(&mut metrics);
+        metrics.set("explained_variance", explained);
+        metrics.set("learning_rate", learning_rate);
+        metrics.set("clip_coef", clip_coef);
+        Ok(metrics)
+    }
+
+    /// Loss and gradient of one minibatch.
+    fn minibatch(&mut self, rows: &[usize], advantage: &[f32], target: &[f32], clip: f32) -> Losses {
+        let config = &self.config;
+        let OnPolicy { policy, tape, buffer, actions, grad, .. } = &mut self.learner;
+        let n = rows.len();
+        let scale = 1.0 / n as f32;
+        let obs = gather(&buffer.obs, buffer.obs.len() / buffer.len(), rows);
+        let actions = actions.gather(rows);
+        let mut advantage = gather(advantage, 1, rows);
+        if config.norm_adv {
+            normalize_advantage(&mut advantage);
+        }
+
+        policy.network().forward(&policy.params, &obs, tape);
+        let dist = policy.distribution(tape);
+        let log_prob = dist.log_prob(&actions);
+        let entropy = dist.entropy();
+        let value = policy.network().output(tape, VALUE);
+
+        let (mut d_log_prob, mut d_entropy, mut d_value) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let old_log_prob = gather(&buffer.log_prob, 1, rows);
+        let surrogate =
+            clipped_surrogate(&log_prob, &old_log_prob, &advantage, clip, scale, &mut d_log_prob);
+        entropy_bonus(&entropy, config.ent_coef as f32, scale, &mut d_entropy);
+        let (target, coef) = (gather(target, 1, rows), config.vf_coef as f32);
+        let value_loss = if config.clip_vloss {
+            let old_value = gather(&buffer.value, 1, rows);
+            clipped_value_loss(value, &old_value, &target, clip, coef, scale, &mut d_value)
+        } else {
+            value_loss(value, &target, coef, scale, &mut d_value)
+        };
+
+        let d_head = dist.backward(&actions, &d_log_prob, &d_entropy);
+        policy.backward(&obs, tape, &d_head, &d_value, grad);
+        Losses {
+            policy_loss: surrogate.loss,
+            value_loss,
+            entropy: entropy.iter().sum::<f32>() * scale,
+            approx_kl: surrogate.approx_kl,
+            clipfrac: surrogate.clipfrac,
+        }
+    }
+}
+
+/// What one minibatch showed.
+struct Losses {
+    policy_loss: f32,
+    value_loss: f32,
+    entropy: f32,
+    approx_kl: f32,
+    clipfrac: f32,
+}
+
+/// Sums over the minibatches of an iteration.
+#[derive(Default)]
+struct Minibatch {
+    count: f64,
+    policy_loss: f64,
+    value_loss: f64,
+    entropy: f64,
+    approx_kl: f64,
+    clipfrac: f64,
+    grad_norm: f64,
+}
+
+impl Minibatch {
+    fn add(&mut self, seen: &Losses) {
+        self.count += 1.0;
+        self.policy_loss += f64::from(seen.policy_loss);
+        self.value_loss += f64::from(seen.value_loss);
+        self.entropy += f64::from(seen.entropy);
+        self.approx_kl += f64::from(seen.approx_kl);
+        self.clipfrac += f64::from(seen.clipfrac);
+    }
+
+    fn report(&self, metrics: &mut Metrics) {
+        metrics.set("policy_loss", self.policy_loss / self.count);
+        metrics.set("value_loss", self.value_loss / self.count);
+        metrics.set("entropy", self.entropy / self.count);
+        metrics.set("approx_kl", self.approx_kl / self.count);
+        metrics.set("clipfrac", self.clipfrac / self.count);
+        metrics.set("grad_norm", self.grad_norm / self.count);
+    }
+}
