@@ -10,7 +10,7 @@ use crate::{
     vec_env::{EnvError, StepBatch, VecEnv},
 };
 
-/// Truncates an episode after `max_steps` steps, unless it terminates in that very step.
+/// Truncates an episode after `max_steps` steps. A step may be both `terminated` and `truncated`; termination then decides what is bootstrapped (nothing).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeLimit<E> {
     env: E,

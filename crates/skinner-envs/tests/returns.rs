@@ -1,0 +1,152 @@
+//! Mean returns of fixed policies against those measured with Gymnasium 1.4.0.
+
+use skinner_core::{Env, Rng, wrappers::TimeLimit};
+use skinner_envs::{
+    Acrobot, Blackjack, CartPole, CliffWalking, FrozenLake, MountainCar, MountainCarContinuous,
+    Pendulum, Tabular, Taxi,
+    frozen_lake::{MAP_4X4, Map},
+};
+
+/// Mean return and its standard error over `episodes`.
+fn mean_return<E: Env>(
+    mut env: E,
+    episodes: usize,
+    mut policy: impl FnMut(&E::Obs, &mut Rng) -> E::Action,
+) -> (f64, f64) {
+    let (mut rng, mut policy_rng) = (Rng::new(11), Rng::new(12));
+    let (mut sum, mut sum_of_squares) = (0.0, 0.0);
+    for _ in 0..episodes {
+        let mut obs = env.reset(&mut rng);
+        let mut episode_return = 0.0;
+        loop {
+            let step = env.step(&policy(&obs, &mut policy_rng), &mut rng);
+            episode_return += f64::from(step.reward);
+            if step.done() {
+                break;
+            }
+            obs = step.obs;
+        }
+        sum += episode_return;
+        sum_of_squares += episode_return * episode_return;
+    }
+    let mean = sum / episodes as f64;
+    (mean, ((sum_of_squares / episodes as f64 - mean * mean) / episodes as f64).sqrt())
+}
+
+/// Both means have an error; their difference must lie within three of its standard errors.
+fn check((mean, error): (f64, f64), expected: f64, expected_error: f64) {
+    let allowed = 3.0 * error.hypot(expected_error);
+    assert!((mean - expected).abs() <= allowed, "{mean} ± {error}, not {expected}");
+}
+
+#[test]
+fn cartpole() {
+    let random =
+        mean_return(TimeLimit::new(CartPole::default(), 500), 50_000, |_, rng| rng.below(2));
+    check(random, 22.03, 0.16);
+    let falling = mean_return(TimeLimit::new(CartPole::default(), 500), 5_000, |obs, _| {
+        usize::from(obs[2] + obs[3] > 0.0)
+    });
+    check(falling, 482.99, 1.59);
+}
+
+#[test]
+fn acrobot() {
+    let random = mean_return(TimeLimit::new(Acrobot::default(), 500), 1_000, |_, rng| rng.below(3));
+    check(random, -498.7, 1.3);
+}
+
+#[test]
+fn mountain_car() {
+    let push = mean_return(TimeLimit::new(MountainCar::default(), 200), 10_000, |obs, _| {
+        if obs[1] < 0.0 { 0 } else { 2 }
+    });
+    check(push, -119.642, 0.116);
+}
+
+#[test]
+fn mountain_car_continuous() {
+    let env = TimeLimit::new(MountainCarContinuous::default(), 999);
+    let push = mean_return(env, 10_000, |obs, _| [if obs[1] < 0.0 { -1.0 } else { 1.0 }]);
+    check(push, 89.360, 0.006);
+}
+
+#[test]
+fn pendulum() {
+    let random = mean_return(TimeLimit::new(Pendulum::default(), 200), 5_000, |_, rng| {
+        [rng.uniform(-2.0, 2.0) as f32]
+    });
+    check(random, -1225.6, 13.1);
+}
+
+fn lake() -> FrozenLake {
+    FrozenLake::new(Map::new(&MAP_4X4).unwrap(), Some(1.0 / 3.0), [1.0, 0.0, 0.0]).unwrap()
+}
+
+#[test]
+fn frozen_lake() {
+    let random = mean_return(TimeLimit::new(lake(), 100), 100_000, |_, rng| rng.below(4));
+    check(random, 0.014, 0.0005);
+}
+
+/// The greedy policy and the values that value iteration converges to.
+fn solve(table: &impl Tabular, gamma: f64) -> (Vec<usize>, Vec<f64>) {
+    let states = 0..table.num_states();
+    let model: Vec<Vec<Vec<_>>> = states
+        .map(|state| (0..table.num_actions()).map(|a| table.transitions(state, a)).collect())
+        .collect();
+    let mut values = vec![0.0; table.num_states()];
+    loop {
+        let q = |outcomes: &Vec<skinner_envs::Transition>| -> f64 {
+            let value = |t: &skinner_envs::Transition| {
+                let next = if t.terminated { 0.0 } else { values[t.next_state] };
+                t.probability * (t.reward + gamma * next)
+            };
+            outcomes.iter().map(value).sum()
+        };
+        let best = |actions: &Vec<Vec<_>>| {
+            let qs = actions.iter().map(q).enumerate();
+            qs.fold((0, f64::NEG_INFINITY), |a, b| if b.1 > a.1 + 1e-12 { b } else { a })
+        };
+        let (policy, next): (Vec<usize>, Vec<f64>) = model.iter().map(best).unzip();
+        let change = values.iter().zip(&next).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        values = next;
+        if change < 1e-10 {
+            return (policy, values);
+        }
+    }
+}
+
+#[test]
+fn optimal_policies() {
+    let (policy, values) = solve(&lake(), 0.99);
+    assert!((values[0] - 0.542_026).abs() < 1e-6, "V*(s0) = {}", values[0]);
+    let skilled = mean_return(TimeLimit::new(lake(), 100), 50_000, |&obs, _| policy[obs]);
+    check(skilled, 0.740_165, 0.0);
+
+    let taxi = Taxi::default();
+    let (policy, _) = solve(&taxi, 0.99);
+    let driven = mean_return(TimeLimit::new(taxi, 200), 20_000, |&obs, _| policy[obs]);
+    check(driven, 7.93, 0.005);
+
+    let (policy, values) = solve(&CliffWalking::default(), 1.0);
+    assert_eq!(values[36], -13.0);
+    let (mean, _) = mean_return(CliffWalking::default(), 2, |&obs, _| policy[obs]);
+    assert_eq!(mean, -13.0);
+}
+
+/// Thorp's basic strategy with nothing but hitting and sticking.
+#[test]
+fn blackjack() {
+    let basic = mean_return(Blackjack::default(), 400_000, |&[sum, dealer, usable_ace], _| {
+        let stick_from = match (usable_ace, dealer) {
+            (1, 9 | 10) => 19,
+            (1, _) => 18,
+            (_, 4..=6) => 12,
+            (_, 2 | 3) => 13,
+            _ => 17,
+        };
+        usize::from(sum < stick_from)
+    });
+    check(basic, -0.043, 0.001);
+}
