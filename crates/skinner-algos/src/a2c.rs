@@ -8,7 +8,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, require};
+use crate::error::{AlgoError, not_negative, positive, require};
 use crate::on_policy::OnPolicy;
 use crate::policy::PolicyConfig;
 
@@ -81,16 +81,15 @@ impl Config {
         let at_least_one = "must be at least 1";
         require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
         require(self.num_steps > 0, "num_steps", self.num_steps, at_least_one)?;
-        require(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be above 0")?;
+        positive("learning_rate", self.learning_rate)?;
         let epsilon = self.optimizer_epsilon;
-        require(epsilon > 0.0, "optimizer_epsilon", epsilon, "must be above 0")?;
+        positive("optimizer_epsilon", epsilon)?;
         let unit = "must be between 0 and 1";
         require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, unit)?;
         require((0.0..=1.0).contains(&self.gae_lambda), "gae_lambda", self.gae_lambda, unit)?;
-        let not_negative = "must not be negative";
-        require(self.ent_coef >= 0.0, "ent_coef", self.ent_coef, not_negative)?;
-        require(self.vf_coef >= 0.0, "vf_coef", self.vf_coef, not_negative)?;
-        require(self.max_grad_norm >= 0.0, "max_grad_norm", self.max_grad_norm, not_negative)?;
+        not_negative("ent_coef", self.ent_coef)?;
+        not_negative("vf_coef", self.vf_coef)?;
+        not_negative("max_grad_norm", self.max_grad_norm)?;
         require(
             self.total_steps >= self.batch_size() as u64,
             "total_steps",

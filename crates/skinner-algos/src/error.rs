@@ -45,3 +45,11 @@ pub(crate) fn require(
 ) -> Result<(), AlgoError> {
     if ok { Ok(()) } else { Err(AlgoError::OutOfRange { key, value: value.to_string(), requirement }) }
 }
+
+pub(crate) fn positive(key: &'static str, value: f64) -> Result<(), AlgoError> {
+    require(value > 0.0 && value.is_finite(), key, value, "must be above 0 and finite")
+}
+
+pub(crate) fn not_negative(key: &'static str, value: f64) -> Result<(), AlgoError> {
+    require(value >= 0.0 && value.is_finite(), key, value, "must be at least 0 and finite")
+}

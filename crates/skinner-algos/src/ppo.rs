@@ -9,7 +9,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, require};
+use crate::error::{AlgoError, not_negative, positive, require};
 use crate::on_policy::OnPolicy;
 use crate::policy::{PolicyConfig, gather};
 
@@ -99,17 +99,16 @@ impl Config {
         require(self.num_steps > 0, "num_steps", self.num_steps, at_least_one)?;
         require(self.num_minibatches > 0, "num_minibatches", self.num_minibatches, at_least_one)?;
         require(self.update_epochs > 0, "update_epochs", self.update_epochs, at_least_one)?;
-        require(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be above 0")?;
-        require(self.adam_epsilon > 0.0, "adam_epsilon", self.adam_epsilon, "must be above 0")?;
+        positive("learning_rate", self.learning_rate)?;
+        positive("adam_epsilon", self.adam_epsilon)?;
         let unit = "must be between 0 and 1";
         require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, unit)?;
         require((0.0..=1.0).contains(&self.gae_lambda), "gae_lambda", self.gae_lambda, unit)?;
-        require(self.clip_coef > 0.0, "clip_coef", self.clip_coef, "must be above 0")?;
-        let not_negative = "must not be negative";
-        require(self.ent_coef >= 0.0, "ent_coef", self.ent_coef, not_negative)?;
-        require(self.vf_coef >= 0.0, "vf_coef", self.vf_coef, not_negative)?;
-        require(self.max_grad_norm >= 0.0, "max_grad_norm", self.max_grad_norm, not_negative)?;
-        require(self.target_kl >= 0.0, "target_kl", self.target_kl, not_negative)?;
+        positive("clip_coef", self.clip_coef)?;
+        not_negative("ent_coef", self.ent_coef)?;
+        not_negative("vf_coef", self.vf_coef)?;
+        not_negative("max_grad_norm", self.max_grad_norm)?;
+        not_negative("target_kl", self.target_kl)?;
         if !self.batch_size().is_multiple_of(self.num_minibatches) {
             return Err(AlgoError::Conflict(format!(
                 "num_minibatches = {} does not divide the rollout of num_envs × num_steps = {} × {} = {} rows",

@@ -8,7 +8,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, require};
+use crate::error::{AlgoError, not_negative, positive, require};
 use crate::on_policy::OnPolicy;
 use crate::policy::{PolicyConfig, gather};
 
@@ -90,14 +90,13 @@ impl Config {
         require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
         require(self.num_episodes > 0, "num_episodes", self.num_episodes, at_least_one)?;
         require(self.value_epochs > 0, "value_epochs", self.value_epochs, at_least_one)?;
-        require(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be above 0")?;
-        require(self.adam_epsilon > 0.0, "adam_epsilon", self.adam_epsilon, "must be above 0")?;
+        positive("learning_rate", self.learning_rate)?;
+        positive("adam_epsilon", self.adam_epsilon)?;
         let unit = "must be between 0 and 1";
         require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, unit)?;
-        let not_negative = "must not be negative";
-        require(self.ent_coef >= 0.0, "ent_coef", self.ent_coef, not_negative)?;
-        require(self.vf_coef >= 0.0, "vf_coef", self.vf_coef, not_negative)?;
-        require(self.max_grad_norm >= 0.0, "max_grad_norm", self.max_grad_norm, not_negative)
+        not_negative("ent_coef", self.ent_coef)?;
+        not_negative("vf_coef", self.vf_coef)?;
+        not_negative("max_grad_norm", self.max_grad_norm)
     }
 }
 

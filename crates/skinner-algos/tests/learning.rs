@@ -1,0 +1,321 @@
+//! Learning tests: each algorithm reaches a known optimum in seconds, with a fixed seed.
+
+use skinner_algos::{
+    AlgoError, Algorithm, AlgorithmConfig, Exploration, PolicyConfig, STREAM_ENVS, STREAM_EVAL, a2c,
+    evaluate, ppo, reinforce,
+};
+use skinner_core::wrappers::{ClipAction, RescaleAction};
+use skinner_core::{
+    Actions, EnvError, Metrics, SeedSequence, Space, Step, StepBatch, VecEnv, statistics,
+};
+use skinner_envs::catalog::{self, EnvConfig};
+
+fn envs(id: &str, n: usize, seed: &SeedSequence) -> Box<dyn VecEnv> {
+    catalog::make(&EnvConfig::from_id(id).unwrap(), n, seed, 1).unwrap()
+}
+
+type Wrap = fn(Box<dyn VecEnv>) -> Box<dyn VecEnv>;
+
+/// Trains and returns the mean return of the final greedy policy.
+fn train(config: &AlgorithmConfig, id: &str, wrap: Wrap, seed: u64) -> f64 {
+    let root = SeedSequence::new(seed);
+    let mut training = wrap(envs(id, config.num_envs(), &root.child(STREAM_ENVS)));
+    let mut algorithm = Algorithm::new(config, training.as_mut(), &root).unwrap();
+    while !algorithm.finished() {
+        algorithm.iteration(training.as_mut()).unwrap();
+    }
+    assert_eq!(algorithm.learner().warnings(), Vec::<String>::new());
+    let mut evaluation = wrap(envs(id, 10, &root.child(STREAM_EVAL)));
+    let played = evaluate(&algorithm.learner().policy, evaluation.as_mut(), 50).unwrap();
+    let returns: Vec<f64> = played.iter().map(|episode| episode.episode_return).collect();
+    statistics::mean(&returns)
+}
+
+fn plain(envs: Box<dyn VecEnv>) -> Box<dyn VecEnv> {
+    envs
+}
+
+fn clipped(envs: Box<dyn VecEnv>) -> Box<dyn VecEnv> {
+    Box::new(ClipAction::new(envs).unwrap())
+}
+
+fn rescaled(envs: Box<dyn VecEnv>) -> Box<dyn VecEnv> {
+    Box::new(RescaleAction::new(envs).unwrap())
+}
+
+fn ppo_config(total_steps: u64) -> ppo::Config {
+    ppo::Config {
+        total_steps,
+        num_envs: 4,
+        num_steps: 64,
+        learning_rate: 3e-3,
+        ..ppo::Config::default()
+    }
+}
+
+fn every_algorithm(total_steps: u64) -> Vec<AlgorithmConfig> {
+    let plain_reinforce = reinforce::Config {
+        total_steps,
+        num_envs: 2,
+        num_episodes: 2,
+        baseline: reinforce::Baseline::None,
+        learning_rate: 1e-2,
+        ..reinforce::Config::default()
+    };
+    let baseline = reinforce::Baseline::Value;
+    vec![
+        AlgorithmConfig::Ppo(ppo_config(total_steps)),
+        AlgorithmConfig::A2c(a2c::Config {
+            total_steps,
+            learning_rate: 3e-3,
+            ..a2c::Config::default()
+        }),
+        AlgorithmConfig::Reinforce(reinforce::Config { baseline, ..plain_reinforce.clone() }),
+        AlgorithmConfig::Reinforce(plain_reinforce),
+    ]
+}
+
+#[test]
+fn identity_is_learned_by_all() {
+    let best = {
+        let EnvConfig::Identity { episode_length, .. } = EnvConfig::from_id("Identity-v0").unwrap()
+        else {
+            unreachable!()
+        };
+        episode_length as f64
+    };
+    for config in every_algorithm(30_000) {
+        let reached = train(&config, "Identity-v0", plain, 1);
+        assert!(reached > 0.99 * best, "{:?} reached {reached} of {best}", config.name());
+    }
+}
+
+#[test]
+fn the_better_arm_is_found_by_all() {
+    for config in every_algorithm(20_000) {
+        let EnvConfig::GaussianBandit { means, .. } = EnvConfig::from_id("GaussianBandit-v0").unwrap()
+        else {
+            unreachable!()
+        };
+        let best = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let reached = train(&config, "GaussianBandit-v0", plain, 2);
+        // Fifty draws of deviation one.
+        assert!((reached - best).abs() < 0.5, "{:?} reached {reached} of {best}", config.name());
+    }
+}
+
+#[test]
+fn continuous_identity_is_learned_with_every_exploration() {
+    let random = -1.0 / 3.0 * 2.0;
+    for exploration in
+        [Exploration::Gaussian, Exploration::SquashedGaussian, Exploration::StateDependent]
+    {
+        let policy = PolicyConfig { exploration, log_std_init: -0.7, ..PolicyConfig::default() };
+        let config = ppo::Config { policy, ent_coef: 0.0, gamma: 0.0, ..ppo_config(60_000) };
+        let wrap = if exploration == Exploration::SquashedGaussian { rescaled } else { clipped };
+        let EnvConfig::IdentityBox { episode_length, .. } = EnvConfig::from_id("IdentityBox-v0").unwrap()
+        else {
+            unreachable!()
+        };
+        let per_step =
+            train(&AlgorithmConfig::Ppo(config), "IdentityBox-v0", wrap, 3) / episode_length as f64;
+        assert!(per_step > -0.01, "{exploration:?} reached {per_step}, random is about {random}");
+    }
+}
+
+#[test]
+fn patience_is_learned_in_the_two_state_chain() {
+    let reached = train(&AlgorithmConfig::Ppo(ppo_config(40_000)), "Chain-v0", plain, 4);
+    let optimum = chain_optimum();
+    assert!(reached > 0.97 * optimum, "reached {reached} of {optimum}");
+}
+
+/// The best mean return in 100 steps of the chain, by dynamic programming on its transition table.
+fn chain_optimum() -> f64 {
+    use skinner_envs::Tabular as _;
+    let chain = skinner_envs::chain::Chain::new();
+    let mut value = vec![0.0; chain.num_states()];
+    for _ in 0..100 {
+        value = (0..chain.num_states())
+            .map(|state| {
+                let action_value = |action| -> f64 {
+                    let outcomes = chain.transitions(state, action);
+                    let worth = |t: &skinner_envs::Transition| t.reward + if t.terminated { 0.0 } else { value[t.next_state] };
+                    outcomes.iter().map(|t| t.probability * worth(t)).sum()
+                };
+                (0..chain.num_actions()).map(action_value).fold(f64::NEG_INFINITY, f64::max)
+            })
+            .collect();
+    }
+    chain.initial_distribution().iter().zip(&value).map(|(p, v)| p * v).sum()
+}
+
+#[test]
+fn cartpole_is_solved_by_ppo() {
+    let config = ppo::Config {
+        total_steps: 60_000,
+        num_envs: 8,
+        num_steps: 32,
+        num_minibatches: 1,
+        update_epochs: 20,
+        gamma: 0.98,
+        gae_lambda: 0.8,
+        ent_coef: 0.0,
+        learning_rate: 1e-3,
+        ..ppo::Config::default()
+    };
+    let reached = train(&AlgorithmConfig::Ppo(config), "CartPole-v1", plain, 0);
+    assert!(reached >= 475.0, "reached {reached}");
+}
+
+/// Environments whose truncations are reported as terminations: what most trainers do by mistake.
+struct MergedEnds(Box<dyn VecEnv>, StepBatch);
+
+impl VecEnv for MergedEnds {
+    fn num_envs(&self) -> usize {
+        self.0.num_envs()
+    }
+    fn observation_space(&self) -> &Space {
+        self.0.observation_space()
+    }
+    fn action_space(&self) -> &Space {
+        self.0.action_space()
+    }
+    fn reset(&mut self, obs: &mut [f32]) -> Result<(), EnvError> {
+        self.0.reset(obs)
+    }
+    fn step(&mut self, actions: Actions<'_>, out: &mut StepBatch) -> Result<(), EnvError> {
+        self.0.step(actions, &mut self.1)?;
+        let width = self.observation_space().flat_width();
+        out.begin();
+        for i in 0..self.num_envs() {
+            let next = &self.1.obs()[i * width..(i + 1) * width];
+            let episode = self.1.episodes().iter().find(|e| e.env == i);
+            let step = Step {
+                obs: self.1.final_obs(i).unwrap_or(next),
+                reward: self.1.reward()[i],
+                terminated: self.1.truncated()[i],
+                truncated: false,
+            };
+            out.put(i, &step, episode.map(|&e| (next, e)));
+        }
+        Ok(())
+    }
+    fn save(&self) -> Result<Vec<u8>, EnvError> {
+        self.0.save()
+    }
+    fn load(&mut self, state: &[u8]) -> Result<(), EnvError> {
+        self.0.load(state)
+    }
+}
+
+/// The infinite-horizon test: reward 1 every step and gamma 0.98 are worth 50, whatever the limit.
+#[test]
+fn a_time_limit_is_not_an_end() {
+    let value_after_training = |limit: usize, merged: bool, config: &AlgorithmConfig| -> f32 {
+        let seed = SeedSequence::new(1);
+        let env = EnvConfig::Constant { max_episode_steps: limit };
+        let mut envs = catalog::make(&env, config.num_envs(), &seed, 1).unwrap();
+        if merged {
+            let out = StepBatch::new(config.num_envs(), 1);
+            envs = Box::new(MergedEnds(envs, out));
+        }
+        let mut algorithm = Algorithm::new(config, envs.as_mut(), &seed).unwrap();
+        while !algorithm.finished() {
+            algorithm.iteration(envs.as_mut()).unwrap();
+        }
+        algorithm.learner().policy.values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
+    };
+    let ppo = ppo::Config { total_steps: 200_000, gamma: 0.98, ..ppo_config(0) };
+    let a2c = a2c::Config {
+        total_steps: 200_000,
+        gamma: 0.98,
+        learning_rate: 3e-3,
+        learning_rate_schedule: skinner_core::Schedule::Linear,
+        ..a2c::Config::default()
+    };
+    for config in [AlgorithmConfig::Ppo(ppo), AlgorithmConfig::A2c(a2c)] {
+        for limit in [7, 100] {
+            let value = value_after_training(limit, false, &config);
+            assert!((value - 50.0).abs() < 1.0, "{:?}, limit {limit}: {value}", config.name());
+        }
+        let value = value_after_training(7, true, &config);
+        assert!(value < 20.0, "{:?}, merged: {value}", config.name());
+    }
+}
+
+#[test]
+fn a_resumed_run_goes_on_identically() {
+    for config in every_algorithm(8_000) {
+        let seed = SeedSequence::new(9);
+        let fresh = || {
+            let mut training = envs("CartPole-v1", config.num_envs(), &seed.child(STREAM_ENVS));
+            let algorithm = Algorithm::new(&config, training.as_mut(), &seed).unwrap();
+            (algorithm, training)
+        };
+        let finish = |algorithm: &mut Algorithm, training: &mut dyn VecEnv| -> Vec<Metrics> {
+            let mut all = Vec::new();
+            while !algorithm.finished() {
+                all.push(algorithm.iteration(training).unwrap());
+            }
+            all
+        };
+        let (mut algorithm, mut training) = fresh();
+        for _ in 0..5 {
+            algorithm.iteration(training.as_mut()).unwrap();
+        }
+        let (params, state) =
+            (algorithm.learner().policy.params.clone(), algorithm.learner().save().unwrap());
+        let env_state = training.save().unwrap();
+        let expected = finish(&mut algorithm, training.as_mut());
+        let (mut again, mut training) = fresh();
+        again.load(params, &state).unwrap();
+        training.load(&env_state).unwrap();
+        assert_eq!(finish(&mut again, training.as_mut()), expected);
+        assert_eq!(again.learner().policy.params, algorithm.learner().policy.params);
+        assert_eq!(again.learner().save().unwrap(), algorithm.learner().save().unwrap());
+    }
+}
+
+#[test]
+fn nothing_to_learn_is_said() {
+    let config = AlgorithmConfig::Ppo(ppo_config(20_000));
+    let seed = SeedSequence::new(1);
+    let mut training = envs("Constant-v0", config.num_envs(), &seed);
+    let mut algorithm = Algorithm::new(&config, training.as_mut(), &seed).unwrap();
+    while !algorithm.finished() {
+        algorithm.iteration(training.as_mut()).unwrap();
+    }
+    let warnings = algorithm.learner().warnings();
+    assert!(warnings.iter().any(|w| w.contains("returned exactly 100")), "{warnings:?}");
+}
+
+#[test]
+fn divergence_is_an_error_and_not_a_policy_of_nans() {
+    let config = ppo::Config { learning_rate: 1e30, max_grad_norm: 0.0, ..ppo_config(20_000) };
+    let seed = SeedSequence::new(1);
+    let mut training = envs("CartPole-v1", config.num_envs, &seed);
+    let mut algorithm =
+        Algorithm::new(&AlgorithmConfig::Ppo(config), training.as_mut(), &seed).unwrap();
+    let error = loop {
+        match algorithm.iteration(training.as_mut()) {
+            Ok(_) => assert!(!algorithm.finished(), "it should have diverged"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, AlgoError::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn impossible_hyper_parameters_are_named() {
+    let check = |config: ppo::Config, says: &str| {
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    check(ppo::Config { gamma: 1.5, ..ppo_config(1000) }, "gamma = 1.5");
+    check(ppo::Config { gamma: f64::NAN, ..ppo_config(1000) }, "gamma = NaN");
+    check(ppo::Config { num_envs: 0, ..ppo_config(1000) }, "num_envs = 0");
+    check(ppo::Config { num_minibatches: 7, ..ppo_config(1000) }, "does not divide");
+    check(ppo::Config { learning_rate: f64::INFINITY, ..ppo_config(1000) }, "learning_rate");
+    check(ppo_config(10), "total_steps = 10");
+}
