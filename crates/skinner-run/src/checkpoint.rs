@@ -1,0 +1,463 @@
+//! Checkpoints: what training continues from, there whole or not at all.
+//!
+//! A checkpoint is a directory of three files: `model.safetensors` (tensors), `state.bin` (bytes that
+//! only the trainer reads) and `checkpoint.json` (step, metadata, where the logs stood, and size and
+//! SHA-256 of the other two). It is written under a temporary name, synced and renamed. Its bytes are a
+//! function of its contents: two equal runs leave equal checkpoints.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::RunError;
+use crate::files;
+use crate::logger::LogOffsets;
+use crate::run_dir::RunDir;
+
+const FORMAT: u64 = 1;
+const MODEL: &str = "model.safetensors";
+const STATE: &str = "state.bin";
+const MANIFEST: &str = "checkpoint.json";
+const BEST: &str = "best";
+
+/// A named array of numbers in row-major order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tensor {
+    /// Its name, unique in its checkpoint.
+    pub name: String,
+    /// Its shape; the product is the length of `data`.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub data: Vec<f32>,
+}
+
+/// What training continues from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// Environment steps taken.
+    pub step: u64,
+    /// Networks and optimizer moments; [`load`] returns them in order of name.
+    pub tensors: Vec<Tensor>,
+    /// Everything else that the trainer needs.
+    pub state: Vec<u8>,
+    /// Facts for readers, such as the algorithm and the environment.
+    pub metadata: BTreeMap<String, String>,
+    /// Where the logs stood.
+    pub logs: LogOffsets,
+}
+
+impl Checkpoint {
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// [`RunError::NoTensor`], which lists those that are there.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor, RunError> {
+        let known = || self.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+        self.tensors.iter().find(|tensor| tensor.name == name).ok_or_else(|| RunError::NoTensor {
+            step: self.step,
+            name: name.to_owned(),
+            known: known(),
+        })
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEntry {
+    bytes: u64,
+    sha256: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u64,
+    step: u64,
+    metadata: BTreeMap<String, String>,
+    files: BTreeMap<String, FileEntry>,
+    logs: LogOffsets,
+    /// SHA-256 over all of the above.
+    sha256: String,
+}
+
+impl Manifest {
+    fn checksum(&self) -> String {
+        let covered = (self.format, self.step, &self.metadata, &self.files, &self.logs);
+        sha256(&serde_json::to_vec(&covered).unwrap_or_default())
+    }
+
+    /// What is equal for equal training, wherever the logs stand.
+    fn contents(&self) -> String {
+        let covered = (self.format, self.step, &self.metadata, &self.files);
+        sha256(&serde_json::to_vec(&covered).unwrap_or_default())
+    }
+}
+
+impl RunDir {
+    /// Saves `checkpoints/step-N`, then removes all but the newest `keep` (at least two).
+    ///
+    /// Returns the SHA-256 of its contents: step, metadata, tensors and state. Checkpoints of later steps
+    /// belong to a course that was cut off, and go too.
+    ///
+    /// # Errors
+    /// [`RunError::Save`], which names the last complete checkpoint; all earlier ones are untouched.
+    pub fn save_checkpoint(
+        &self,
+        checkpoint: &Checkpoint,
+        keep: usize,
+    ) -> Result<String, RunError> {
+        self.save(checkpoint, &step_name(checkpoint.step))
+            .and_then(|hash| self.prune(checkpoint.step, keep.max(2)).map(|()| hash))
+            .map_err(|error| self.explain_save(checkpoint.step, error))
+    }
+
+    /// Saves `checkpoints/best`, in place of the one before.
+    ///
+    /// # Errors
+    /// As [`RunDir::save_checkpoint`].
+    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<String, RunError> {
+        self.save(checkpoint, BEST).map_err(|error| self.explain_save(checkpoint.step, error))
+    }
+
+    /// Steps and paths of the checkpoints, oldest first; `best` is not among them.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, RunError> {
+        list(&self.checkpoints_path())
+    }
+
+    /// The newest checkpoint that is whole, and why newer ones were passed over.
+    ///
+    /// # Errors
+    /// When there are checkpoints and none is valid.
+    pub fn newest_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<RunError>), RunError> {
+        newest_valid(&self.checkpoints_path())
+    }
+
+    /// The path of `checkpoints/best`, if there is one.
+    pub fn best_checkpoint(&self) -> Option<PathBuf> {
+        Some(self.checkpoints_path().join(BEST)).filter(|path| path.is_dir())
+    }
+
+    fn save(&self, checkpoint: &Checkpoint, name: &str) -> Result<String, RunError> {
+        self.writable()?;
+        let parent = self.checkpoints_path();
+        fs::create_dir_all(&parent).map_err(RunError::io("create directory", &parent))?;
+        let temporary = parent.join(format!(".{name}.tmp"));
+        remove_dir(&temporary)?;
+        let saved = write_files(checkpoint, &temporary).and_then(|hash| {
+            publish(&temporary, &parent.join(name))?;
+            Ok(hash)
+        });
+        if saved.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        saved
+    }
+
+    fn prune(&self, step: u64, keep: usize) -> Result<(), RunError> {
+        let (kept, later): (Vec<_>, Vec<_>) =
+            self.checkpoints()?.into_iter().partition(|&(saved, _)| saved <= step);
+        let old = kept.len().saturating_sub(keep);
+        for (_, path) in kept[..old].iter().chain(&later) {
+            remove_dir(path)?;
+        }
+        Ok(())
+    }
+
+    fn explain_save(&self, step: u64, error: RunError) -> RunError {
+        let whole = |path: &Path| load(path).is_ok();
+        let last =
+            self.checkpoints().unwrap_or_default().into_iter().rev().find(|(_, path)| whole(path));
+        let last = match last {
+            Some((_, path)) => format!("the last complete checkpoint is {}", path.display()),
+            None => "there is no complete checkpoint yet".to_owned(),
+        };
+        RunError::Save { step, source: Box::new(error), last }
+    }
+}
+
+fn step_name(step: u64) -> String {
+    format!("step-{step:012}")
+}
+
+fn write_files(checkpoint: &Checkpoint, dir: &Path) -> Result<String, RunError> {
+    let model = write_tensors(&checkpoint.tensors)?;
+    let mut manifest = Manifest {
+        format: FORMAT,
+        step: checkpoint.step,
+        metadata: checkpoint.metadata.clone(),
+        files: BTreeMap::new(),
+        logs: checkpoint.logs,
+        sha256: String::new(),
+    };
+    fs::create_dir(dir).map_err(RunError::io("create directory", dir))?;
+    for (name, bytes) in [(MODEL, &model), (STATE, &checkpoint.state)] {
+        files::write_synced(&dir.join(name), bytes)?;
+        let entry = FileEntry { bytes: bytes.len() as u64, sha256: sha256(bytes) };
+        manifest.files.insert(name.to_owned(), entry);
+    }
+    manifest.sha256 = manifest.checksum();
+    let path = dir.join(MANIFEST);
+    let mut json = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| RunError::malformed(&path, error.to_string()))?;
+    json.push(b'\n');
+    files::write_synced(&path, &json)?;
+    files::sync_dir(dir)?;
+    Ok(manifest.contents())
+}
+
+/// Gives a complete directory its name. One that has the name already steps aside first; [`recover`]
+/// brings it back should the process die in between.
+fn publish(temporary: &Path, path: &Path) -> Result<(), RunError> {
+    let aside = files::sibling(path, "old");
+    remove_dir(&aside)?;
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(RunError::io("rename", path)(error));
+        }
+        _ => {}
+    }
+    if let Err(error) = fs::rename(temporary, path) {
+        let _ = fs::rename(&aside, path);
+        return Err(RunError::io("create", path)(error));
+    }
+    files::sync_dir(files::parent(path))?;
+    remove_dir(&aside)
+}
+
+/// Puts the directory of checkpoints in order after a kill: half-written ones go, replaced ones whose
+/// successor never came return.
+pub(crate) fn recover(dir: &Path) -> Result<(), RunError> {
+    for hidden in files::names(dir)?.iter().filter(|name| name.starts_with('.')) {
+        let path = dir.join(hidden);
+        if let Some(name) = hidden.strip_prefix('.').and_then(|name| name.strip_suffix(".old")) {
+            let place = dir.join(name);
+            if place.exists() {
+                remove_dir(&path)?;
+            } else {
+                fs::rename(&path, &place).map_err(RunError::io("rename", &path))?;
+            }
+        } else if hidden.strip_suffix(".tmp").is_some() {
+            remove_dir(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_dir(path: &Path) -> Result<(), RunError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(RunError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Steps and paths of the checkpoints below `dir`, oldest first.
+fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
+    let step = |name: &String| name.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut found: Vec<(u64, PathBuf)> =
+        files::names(dir)?.iter().filter_map(|name| Some((step(name)?, dir.join(name)))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The newest valid checkpoint below `dir`, and why newer ones were passed over.
+pub(crate) fn newest_valid(dir: &Path) -> Result<(Option<Checkpoint>, Vec<RunError>), RunError> {
+    let found = list(dir)?;
+    let mut warnings = Vec::new();
+    for (_, path) in found.iter().rev() {
+        match load(path) {
+            Ok(checkpoint) => return Ok((Some(checkpoint), warnings)),
+            Err(error) => warnings.push(error),
+        }
+    }
+    if warnings.is_empty() {
+        return Ok((None, warnings));
+    }
+    Err(RunError::NoValidCheckpoint {
+        path: dir.to_owned(),
+        count: found.len(),
+        first: Box::new(warnings.swap_remove(0)),
+    })
+}
+
+/// Reads a checkpoint and checks every byte of it against its sizes and checksums.
+///
+/// # Errors
+/// When a file is missing, cut, changed, or of another format; the error names the file.
+pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint, RunError> {
+    let path = path.as_ref();
+    let manifest = read_manifest(path)?;
+    let model = read_checked(path, MODEL, &manifest)?;
+    let state = read_checked(path, STATE, &manifest)?;
+    Ok(Checkpoint {
+        step: manifest.step,
+        tensors: read_tensors(&model)
+            .map_err(|what| RunError::damaged(path, format!("{MODEL} {what}")))?,
+        state,
+        metadata: manifest.metadata,
+        logs: manifest.logs,
+    })
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, RunError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u64,
+    }
+    let bytes = read_file(path, MANIFEST)?;
+    let unreadable = |error: serde_json::Error| {
+        RunError::damaged(path, format!("{MANIFEST} is no valid JSON: {error}"))
+    };
+    let Versioned { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if format != FORMAT {
+        return Err(RunError::Format { path: path.to_owned(), found: format, known: FORMAT });
+    }
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if manifest.checksum() != manifest.sha256 {
+        return Err(RunError::damaged(path, format!("{MANIFEST} does not match its checksum")));
+    }
+    Ok(manifest)
+}
+
+fn read_checked(path: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>, RunError> {
+    let expected = manifest
+        .files
+        .get(name)
+        .ok_or_else(|| RunError::damaged(path, format!("{MANIFEST} does not list {name}")))?;
+    let bytes = read_file(path, name)?;
+    if bytes.len() as u64 != expected.bytes {
+        let what = format!("{name} has {} bytes instead of {}", bytes.len(), expected.bytes);
+        return Err(RunError::damaged(path, what));
+    }
+    if sha256(&bytes) != expected.sha256 {
+        return Err(RunError::damaged(path, format!("{name} does not match its checksum")));
+    }
+    Ok(bytes)
+}
+
+fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, RunError> {
+    let file = path.join(name);
+    fs::read(&file).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if path.is_dir() => {
+            RunError::damaged(path, format!("{name} is missing"))
+        }
+        _ => RunError::io("read", &file)(error),
+    })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for number in &self.data {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+}
+
+/// The bytes of a safetensors file; tensors are stored in order of name.
+fn write_tensors(tensors: &[Tensor]) -> Result<Vec<u8>, RunError> {
+    let mut sorted: Vec<&Tensor> = tensors.iter().collect();
+    sorted.sort_by_key(|tensor| &tensor.name);
+    let twice = sorted.windows(2).find(|pair| pair[0].name == pair[1].name).map(|pair| pair[0]);
+    let misshapen = sorted.iter().find(|t| t.shape.iter().product::<usize>() != t.data.len());
+    if let Some(tensor) = twice {
+        return Err(wrong(tensor, "the name is given twice"));
+    }
+    if let Some(tensor) = misshapen {
+        return Err(wrong(tensor, "the numbers do not fill the shape"));
+    }
+    let named = sorted.iter().map(|&tensor| (tensor.name.as_str(), tensor));
+    safetensors::serialize(named, None)
+        .map_err(|error| RunError::malformed(Path::new(MODEL), error.to_string()))
+}
+
+fn wrong(tensor: &Tensor, what: &'static str) -> RunError {
+    RunError::Tensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        len: tensor.data.len(),
+        what,
+    }
+}
+
+fn read_tensors(bytes: &[u8]) -> Result<Vec<Tensor>, String> {
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|error| format!("is no safetensors: {error}"))?;
+    let mut tensors = Vec::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("holds tensor `{name}` of type {}, expected F32", view.dtype()));
+        }
+        let number = |word: &[u8]| f32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        tensors.push(Tensor {
+            name: name.to_owned(),
+            shape: view.shape().to_vec(),
+            data: view.data().chunks_exact(4).map(number).collect(),
+        });
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_tensors(&bytes);
+        }
+
+        #[test]
+        fn no_header_panics(position in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+            let tensor = Tensor { name: "a".to_owned(), shape: vec![2, 3], data: vec![1.0; 6] };
+            let mut bytes = write_tensors(&[tensor]).unwrap();
+            let index = position.index(bytes.len());
+            bytes[index] = byte;
+            let _ = read_tensors(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            prop_assert!(read_tensors(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        let view = safetensors::tensor::TensorView::new(Dtype::F64, vec![1], &[0; 8]).unwrap();
+        let bytes = safetensors::serialize([("a", view)], None).unwrap();
+        assert_eq!(read_tensors(&bytes).unwrap_err(), "holds tensor `a` of type F64, expected F32");
+    }
+}

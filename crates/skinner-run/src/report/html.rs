@@ -1,0 +1,485 @@
+//! The page.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+use skinner_core::Rng;
+use skinner_core::statistics::{iqm, mean, std};
+
+use super::group::{Group, base_label};
+use super::{RunReport, curves};
+use crate::host;
+use crate::plot::{LineChart, Series, css_color, escape, line_chart};
+use crate::recipe;
+
+const STYLE: &str = include_str!("report.css");
+const STEPS: &str = "environment steps";
+/// Metrics that have a chart of their own at the top, or are a part of one.
+const TOP: [&str; 3] = ["episode_return", "eval_return_mean", "eval_return_std"];
+const RESAMPLES: usize = 2000;
+
+/// The whole page.
+pub(super) fn page(groups: &[Group]) -> String {
+    let title = title(groups);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n",
+        escape(&title)
+    );
+    summary(&mut page, groups);
+    notes(&mut page, groups);
+    evaluation(&mut page, groups);
+    training(&mut page, groups);
+    other_metrics(&mut page, groups);
+    hyperparameters(&mut page, groups);
+    runs(&mut page, groups);
+    reproduce(&mut page, groups);
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+fn title(groups: &[Group]) -> String {
+    let bases: BTreeSet<String> = groups.iter().map(|group| base_label(group.runs[0])).collect();
+    match (groups, bases.first()) {
+        ([one], _) => one.label.clone(),
+        (_, Some(base)) if bases.len() == 1 => format!("{base}: {} recipes", groups.len()),
+        _ => format!("{} recipes", groups.len()),
+    }
+}
+
+fn summary(page: &mut String, groups: &[Group]) {
+    let count: usize = groups.iter().map(|group| group.runs.len()).sum();
+    let runs = if count == 1 { "run" } else { "runs" };
+    page.push_str("<p class=\"lead\">");
+    let _ = write!(page, "{count} {runs}.");
+    for group in groups {
+        let seeds = if group.runs.len() == 1 { "seed" } else { "seeds" };
+        let _ = write!(
+            page,
+            " <span class=\"fact\"><b>{}</b> {seeds} {}</span>",
+            escape(&group.label),
+            group.seeds()
+        );
+    }
+    page.push_str("</p>\n");
+}
+
+fn notes(page: &mut String, groups: &[Group]) {
+    let notes: Vec<&String> = all_runs(groups).flat_map(|run| &run.notes).collect();
+    if notes.is_empty() {
+        return;
+    }
+    page.push_str("<section class=\"notes\">\n<h2>Notes</h2>\n<ul>\n");
+    for note in notes {
+        let _ = writeln!(page, "<li>{}</li>", escape(note));
+    }
+    page.push_str("</ul>\n</section>\n");
+}
+
+fn evaluation(page: &mut String, groups: &[Group]) {
+    page.push_str("<section>\n<h2>Final evaluation</h2>\n");
+    let mut any = false;
+    for group in groups {
+        let columns = result_columns(group);
+        if columns.is_empty() {
+            continue;
+        }
+        any = true;
+        if groups.len() > 1 {
+            let _ = writeln!(page, "<h3>{}</h3>", escape(&group.label));
+        }
+        evaluation_table(page, group, &columns);
+    }
+    let several = groups.iter().any(|group| group.runs.len() > 1);
+    page.push_str(match (any, several) {
+        (false, _) => "<p>No final evaluation yet.</p>\n",
+        (true, false) => "<p class=\"small\">Of the final policy, not the best one.</p>\n",
+        (true, true) => {
+            "<p class=\"small\">Of the final policy, not the best one. Standard deviation with \
+             divisor n; IQM is the interquartile mean over seeds with its 95 % bootstrap interval \
+             (2000 resamples).</p>\n"
+        }
+    });
+    page.push_str("</section>\n");
+}
+
+fn evaluation_table(page: &mut String, group: &Group, columns: &[String]) {
+    let results: Vec<Vec<(String, f64)>> =
+        group.runs.iter().map(|run| result_numbers(run)).collect();
+    let find = |result: &[(String, f64)], column: &str| {
+        result.iter().find(|(name, _)| name == column).map(|&(_, value)| value)
+    };
+    let columns: Vec<Column> = columns
+        .iter()
+        .map(|name| Column::new(name, results.iter().map(|result| find(result, name)).collect()))
+        .collect();
+    let heads = columns.iter().map(|column| column.name);
+    let mut table = Table::new(std::iter::once("seed").chain(heads));
+    for (index, run) in group.runs.iter().enumerate() {
+        let seed = run.seed().map_or_else(|| run.name(), |seed| seed.to_string());
+        table.row(std::iter::once(seed).chain(columns.iter().map(|column| column.cell(index))));
+    }
+    if group.runs.len() > 1 {
+        let row = |head: &str, cells: Vec<String>| std::iter::once(head.to_owned()).chain(cells);
+        table.strong_row(row("mean ± std", columns.iter().map(Column::spread).collect()));
+        table.strong_row(row("IQM [95 %]", columns.iter().map(Column::robust).collect()));
+    }
+    page.push_str(&table.finish());
+}
+
+/// One number of the results, for every run that has it.
+struct Column<'a> {
+    name: &'a str,
+    cells: Vec<Option<f64>>,
+    values: Vec<f64>,
+    decimals: usize,
+}
+
+impl<'a> Column<'a> {
+    fn new(name: &'a str, cells: Vec<Option<f64>>) -> Self {
+        let values: Vec<f64> = cells.iter().flatten().copied().collect();
+        let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let whole = values.iter().all(|value| value.fract() == 0.0);
+        let decimals = if whole { 0 } else { decimals(largest) };
+        Self { name, cells, values, decimals }
+    }
+
+    fn cell(&self, index: usize) -> String {
+        self.cells[index].map_or_else(|| "–".to_owned(), |value| self.number(value))
+    }
+
+    fn number(&self, value: f64) -> String {
+        format!("{value:.0$}", self.decimals)
+    }
+
+    /// The one value of all runs, as of the number of episodes: there is nothing to summarise.
+    fn constant(&self) -> Option<String> {
+        let equal = self.values.iter().all(|value| *value == self.values[0]);
+        equal.then(|| self.number(self.values[0]))
+    }
+
+    fn spread(&self) -> String {
+        let decimals = self.decimals.max(1);
+        let (mean, std) = (mean(&self.values), std(&self.values));
+        self.constant().unwrap_or_else(|| format!("{mean:.decimals$} ± {std:.decimals$}"))
+    }
+
+    fn robust(&self) -> String {
+        let decimals = self.decimals.max(1);
+        let (low, high) = curves::interval(&self.values, RESAMPLES, &mut Rng::new(0));
+        let iqm = iqm(&self.values);
+        let text = format!("{iqm:.decimals$} [{low:.decimals$}, {high:.decimals$}]");
+        self.constant().unwrap_or(text)
+    }
+}
+
+/// The numbers of a run's result, returns first.
+fn result_columns(group: &Group) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for (name, _) in group.runs.iter().flat_map(|run| result_numbers(run)) {
+        if !columns.contains(&name) {
+            columns.push(name);
+        }
+    }
+    columns.sort_by_key(|name| (!name.contains("return"), !name.contains("length"), name.clone()));
+    columns
+}
+
+fn result_numbers(run: &RunReport) -> Vec<(String, f64)> {
+    let mut numbers = Vec::new();
+    if let Some(result) = run.info.as_ref().and_then(|info| info.result.as_ref()) {
+        collect_numbers(result, "", &mut numbers);
+    }
+    numbers
+}
+
+fn collect_numbers(map: &Map<String, Value>, prefix: &str, numbers: &mut Vec<(String, f64)>) {
+    for (key, value) in map {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Object(inner) => collect_numbers(inner, &key, numbers),
+            Value::Number(value) => numbers.extend(value.as_f64().map(|value| (key, value))),
+            _ => {}
+        }
+    }
+}
+
+fn training(page: &mut String, groups: &[Group]) {
+    let returns: Vec<Series> = groups.iter().map(|group| curves::series(group, TOP[0])).collect();
+    let evaluations: Vec<Series> = groups.iter().map(curves::evaluation).collect();
+    let logged = |series: &[Series]| series.iter().any(|series| !series.points.is_empty());
+    page.push_str("<section>\n<h2>Training</h2>\n");
+    if logged(&returns) {
+        figure(page, &line_chart("Episode return in training", STEPS, "episode return", &returns));
+    }
+    if logged(&evaluations) {
+        figure(page, &line_chart("Periodic evaluation", STEPS, "mean return", &evaluations));
+    }
+    let several = groups.iter().any(|group| group.runs.len() > 1);
+    page.push_str(match (logged(&returns) || logged(&evaluations), several) {
+        (false, _) => "<p>No episode return has been logged.</p>\n",
+        (true, true) => {
+            "<p class=\"small\">Lines are the interquartile mean over seeds, bands its 95 % bootstrap \
+             interval; where a seed ended early, over those that went on.</p>\n"
+        }
+        (true, false) => {
+            "<p class=\"small\">Lines are as they were logged; the band of the evaluation is one \
+             standard deviation of its episodes.</p>\n"
+        }
+    });
+    page.push_str("</section>\n");
+}
+
+fn other_metrics(page: &mut String, groups: &[Group]) {
+    let mut names: Vec<&str> = Vec::new();
+    for column in all_runs(groups).flat_map(|run| &run.metrics.columns) {
+        if !TOP.contains(&column.name.as_str()) && !names.contains(&column.name.as_str()) {
+            names.push(&column.name);
+        }
+    }
+    if names.is_empty() {
+        return;
+    }
+    page.push_str("<section>\n<h2>Other metrics</h2>\n");
+    legend(page, groups);
+    page.push_str("<div class=\"grid\">\n");
+    for name in names {
+        let series: Vec<Series> = groups.iter().map(|group| curves::series(group, name)).collect();
+        let chart = LineChart {
+            title: name,
+            x_label: "",
+            y_label: "",
+            series: &series,
+            legend: false,
+            size: (400, 240),
+        };
+        figure(page, &chart.svg());
+    }
+    let _ = write!(page, "</div>\n<p class=\"small\">All over {STEPS}.</p>\n</section>\n");
+}
+
+/// One legend for all small charts.
+fn legend(page: &mut String, groups: &[Group]) {
+    if groups.len() < 2 {
+        return;
+    }
+    page.push_str("<p class=\"legend\">");
+    for (index, group) in groups.iter().enumerate() {
+        let (color, label) = (css_color(index), escape(&group.label));
+        let _ = write!(page, "<span><i style=\"background:{color}\"></i>{label}</span> ");
+    }
+    page.push_str("</p>\n");
+}
+
+fn figure(page: &mut String, svg: &str) {
+    let _ = writeln!(page, "<figure>{svg}</figure>");
+}
+
+fn hyperparameters(page: &mut String, groups: &[Group]) {
+    page.push_str("<section>\n<h2>Hyper-parameters</h2>\n");
+    let flat: Vec<Vec<(String, toml::Value)>> =
+        groups.iter().map(|group| recipe::flatten(group.recipe())).collect();
+    let keys: BTreeSet<&String> = flat.iter().flatten().map(|(key, _)| key).collect();
+    let labels = groups.iter().map(|group| group.label.as_str());
+    let heads: Vec<&str> = if groups.len() == 1 { vec!["value"] } else { labels.collect() };
+    let mut table = Table::new(std::iter::once("key").chain(heads));
+    for key in keys {
+        let cells: Vec<String> =
+            groups.iter().zip(&flat).map(|(group, flat)| recipe_cell(group, flat, key)).collect();
+        let differs = key != "seed" && cells.iter().any(|cell| *cell != cells[0]);
+        let row = std::iter::once(key.clone()).chain(cells.clone());
+        if differs { table.strong_row(row) } else { table.row(row) }
+    }
+    page.push_str(&table.finish());
+    for group in groups {
+        let _ = write!(
+            page,
+            "<details><summary>recipe.toml of {}</summary>\n<pre>{}</pre></details>\n",
+            escape(&group.runs[0].name()),
+            escape(&group.runs[0].recipe_toml)
+        );
+    }
+    page.push_str("</section>\n");
+}
+
+fn recipe_cell(group: &Group, flat: &[(String, toml::Value)], key: &str) -> String {
+    match flat.iter().find(|(known, _)| known == key) {
+        _ if key == "seed" => group.seeds(),
+        Some((_, value)) => value.to_string(),
+        None => "–".to_owned(),
+    }
+}
+
+fn runs(page: &mut String, groups: &[Group]) {
+    page.push_str("<section>\n<h2>Runs</h2>\n");
+    let mut table =
+        Table::new(["run", "seed", "status", "steps", "started", "took", "steps per second"]);
+    for run in all_runs(groups) {
+        table.row(run_row(run));
+    }
+    page.push_str(&table.finish());
+    let mut table = Table::new(["host", "value"]);
+    let facts: [(&str, Fact); 5] = [
+        ("version", |run| run.info.as_ref().map(|info| info.version.clone())),
+        ("git commit", |run| run.info.as_ref().and_then(|info| info.git_commit.clone())),
+        ("device", |run| run.info.as_ref().map(|info| info.device.clone())),
+        ("processor", |run| run.info.as_ref().map(|info| info.cpu.clone())),
+        ("threads", |run| run.info.as_ref().map(|info| info.threads.to_string())),
+    ];
+    for (name, fact) in facts {
+        let values: BTreeSet<String> = all_runs(groups).filter_map(fact).collect();
+        let values: Vec<String> = values.into_iter().filter(|value| !value.is_empty()).collect();
+        let words = if values.is_empty() { "unknown".to_owned() } else { values.join(", ") };
+        table.row([name.to_owned(), words]);
+    }
+    page.push_str(&table.finish());
+    page.push_str("</section>\n");
+}
+
+/// One fact of the host, if the run knows it.
+type Fact = fn(&RunReport) -> Option<String>;
+
+fn run_row(run: &RunReport) -> [String; 7] {
+    let info = run.info.clone().unwrap_or_default();
+    let missing = || "–".to_owned();
+    let ended = info.ended.as_deref().and_then(host::parse_utc);
+    let started = host::parse_utc(&info.started);
+    let logged = run.timing.points("seconds").last().map(|point| point.1 as i64);
+    let took = started.zip(ended).map(|(start, end)| end - start).or(logged);
+    let rates: Vec<f64> = run.timing.points("steps_per_second").iter().map(|p| p.1).collect();
+    let rate = if rates.is_empty() { missing() } else { number(mean(&rates).round()) };
+    [
+        run.name(),
+        run.seed().map_or_else(missing, |seed| seed.to_string()),
+        run.stands(),
+        run.metrics.last_step.map_or_else(missing, |step| number(step as f64)),
+        if info.started.is_empty() { missing() } else { info.started },
+        took.map_or_else(missing, duration),
+        rate,
+    ]
+}
+
+fn reproduce(page: &mut String, groups: &[Group]) {
+    let mut commands: Vec<&str> = Vec::new();
+    for command in
+        all_runs(groups).filter_map(|run| run.info.as_ref()).map(|info| info.command.as_str())
+    {
+        if !command.is_empty() && !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    page.push_str("<section>\n<h2>Reproduce</h2>\n");
+    if commands.is_empty() {
+        page.push_str("<p>The command is not known: run.json is missing.</p>\n");
+    } else {
+        let _ = writeln!(page, "<pre>{}</pre>", escape(&commands.join("\n")));
+    }
+    page.push_str("</section>\n");
+}
+
+fn all_runs<'a>(groups: &'a [Group<'a>]) -> impl Iterator<Item = &'a RunReport> {
+    groups.iter().flat_map(|group| group.runs.iter().copied())
+}
+
+/// A number for reading: five significant digits, thousands apart.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 {
+        return thousands(value as i64);
+    }
+    if !(1e-3..1e9).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let decimals = decimals(value);
+    let text = format!("{value:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Decimals of a number with five significant digits.
+fn decimals(value: f64) -> usize {
+    let magnitude = value.abs().max(1e-3).log10().floor() as i32;
+    (4 - magnitude).clamp(1, 6) as usize
+}
+
+fn thousands(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && digits.len() > 4 {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    if value < 0 { format!("-{text}") } else { text }
+}
+
+fn duration(seconds: i64) -> String {
+    match seconds {
+        ..0 => "–".to_owned(),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// An HTML table; cells are escaped here.
+struct Table(String);
+
+impl Table {
+    fn new<'a>(heads: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut table = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
+        for head in heads {
+            let _ = write!(table, "<th>{}</th>", escape(head));
+        }
+        table.push_str("</tr></thead>\n<tbody>\n");
+        Self(table)
+    }
+
+    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.add("<tr>", cells);
+    }
+
+    fn strong_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.add("<tr class=\"strong\">", cells);
+    }
+
+    fn add(&mut self, open: &str, cells: impl IntoIterator<Item = String>) {
+        self.0.push_str(open);
+        for cell in cells {
+            let _ = write!(self.0, "<td>{}</td>", escape(&cell));
+        }
+        self.0.push_str("</tr>\n");
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push_str("</tbody></table></div>\n");
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_reading() {
+        let check = |value: f64, expect: &str| assert_eq!(number(value), expect);
+        check(500.0, "500");
+        check(1_000_000.0, "1\u{202f}000\u{202f}000");
+        check(-12_345.0, "-12\u{202f}345");
+        check(487.123_456, "487.12");
+        check(0.25, "0.25");
+        check(2.5e-5, "2.500e-5");
+        check(f64::NAN, "NaN");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(61), "1 min 1 s");
+        assert_eq!(duration(7260), "2 h 1 min");
+        assert_eq!(duration(-1), "–");
+    }
+}

@@ -1,0 +1,142 @@
+//! Reports of whole, partial and broken run directories.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use skinner_core::Metrics;
+use skinner_run::report::{RunReport, run_dirs, write_report};
+use skinner_run::{History, Logger, RunDir, RunInfo, Status};
+use tempfile::tempdir;
+
+/// A finished run whose return is its seed times ten.
+fn sample(path: &Path, seed: u64, gamma: f64, lines: u64) {
+    let recipe = format!("gamma = {gamma}\nseed = {seed}\n[env]\nid = \"<Cart&Pole>\"\n");
+    let info = RunInfo {
+        version: "0.1.0".to_owned(),
+        command: format!("skinner train ppo-cartpole --seed {seed}"),
+        algorithm: "ppo".to_owned(),
+        env: "<Cart&Pole>".to_owned(),
+        seed,
+        started: "2026-01-01T00:00:00Z".to_owned(),
+        ..RunInfo::default()
+    };
+    let run_dir = RunDir::create(path, &recipe, &info).unwrap();
+    let mut logger = Logger::open(&run_dir, None).unwrap();
+    for line in 1..=lines {
+        let (mut metrics, mut timing) = (Metrics::new(), Metrics::new());
+        metrics.set("episode_return", seed as f64 * 10.0);
+        metrics.set("policy_loss", f64::NAN);
+        timing.set("steps_per_second", 1000.0);
+        logger.log(line * (100 + seed), &metrics, &timing).unwrap();
+    }
+    let result = json!({ "return_mean": seed as f64 * 10.0, "episodes": 100, "kind": "greedy" });
+    let finish = |info: &mut RunInfo| {
+        info.status = Status::Finished;
+        info.ended = Some("2026-01-01T00:01:01Z".to_owned());
+        info.result = result.as_object().cloned();
+    };
+    run_dir.update_info(finish).unwrap();
+}
+
+fn report(root: &Path, paths: &[&Path]) -> (String, Vec<String>) {
+    let out = root.join("reports/report.html");
+    let notes = write_report(&out, paths).unwrap();
+    (fs::read_to_string(out).unwrap(), notes)
+}
+
+#[test]
+fn one_run() {
+    let home = tempdir().unwrap();
+    sample(&home.path().join("run"), 3, 0.98, 20);
+    let (html, notes) = report(home.path(), &[&home.path().join("run")]);
+    assert!(notes.is_empty(), "{notes:?}");
+    for part in [
+        "<h1>ppo on &lt;Cart&amp;Pole&gt;</h1>",
+        "<td>3</td><td>30</td><td>100</td>",
+        "Episode return in training",
+        "policy_loss",
+        "<td>gamma</td><td>0.98</td>",
+        "<td>1 min 1 s</td><td>1000</td>",
+        "<pre>skinner train ppo-cartpole --seed 3</pre>",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("<Cart") && !html.contains("<script") && !html.contains("mean ±"));
+    assert!(!html.replace("http://www.w3.org/2000/svg", "").contains("http"), "nothing is fetched");
+    assert!(!html.contains("NaN"));
+}
+
+#[test]
+fn seeds_of_one_recipe_are_one_curve() {
+    let home = tempdir().unwrap();
+    for seed in [2, 10, 1, 4] {
+        sample(&home.path().join(format!("seed-{seed}")), seed, 0.98, 20);
+    }
+    let dirs = run_dirs(home.path()).unwrap();
+    assert!(dirs[3].ends_with("seed-10"), "seeds are numbers: {dirs:?}");
+    let (html, _) = report(home.path(), &[home.path()]);
+    assert!(html.contains("seeds 1, 2, 4, 10"));
+    assert!(html.contains("<td>mean ± std</td><td>42.5 ± 34.9</td><td>100</td>"));
+    assert!(html.contains("<td>IQM [95 %]</td><td>30.0 ["));
+    assert_eq!(html, report(home.path(), &[home.path()]).0, "the bootstrap is seeded");
+}
+
+#[test]
+fn different_recipes_are_told_apart() {
+    let home = tempdir().unwrap();
+    let (a, b) = (home.path().join("a"), home.path().join("b"));
+    sample(&a, 1, 0.98, 20);
+    sample(&b, 1, 0.99, 20);
+    let (html, _) = report(home.path(), &[&a, &b]);
+    assert!(html.contains("<h1>ppo on &lt;Cart&amp;Pole&gt;: 2 recipes</h1>"));
+    assert!(html.contains("(gamma = 0.98)") && html.contains("(gamma = 0.99)"));
+    assert!(html.contains("<tr class=\"strong\"><td>gamma</td>"));
+}
+
+#[test]
+fn a_run_that_is_not_whole_is_reported_as_it_is() {
+    let home = tempdir().unwrap();
+    let path = home.path().join("run");
+    drop(RunDir::create(&path, "seed = 1\n", &RunInfo::default()).unwrap());
+    let (html, notes) = report(home.path(), &[&path]);
+    assert!(notes[0].ends_with("metrics.jsonl holds no metrics: nothing has been logged yet"));
+    assert!(notes[1].ends_with("is not finished: killed (no process holds its lock)"));
+    assert!(
+        html.contains("No episode return has been logged.")
+            && html.contains("No final evaluation yet.")
+    );
+
+    fs::write(path.join("metrics.jsonl"), "{\"step\":5,\"a\":1}\n[]\n{\"step\":6,\"a\"").unwrap();
+    fs::write(path.join("run.json"), "{").unwrap();
+    let (html, notes) = report(home.path(), &[&path]);
+    assert!(notes.iter().any(|note| note.contains("run.json cannot be read")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.ends_with("2 unreadable lines left out, first line 2")));
+    assert!(html.contains("The command is not known"));
+
+    let _holder = RunDir::resume(&path, "seed = 1\n", &RunInfo::default()).unwrap();
+    assert_eq!(RunReport::read(&path).unwrap().stands(), "running");
+}
+
+#[test]
+fn what_is_no_run_is_refused() {
+    let home = tempdir().unwrap();
+    let out = home.path().join("report.html");
+    let error = write_report(&out, &[home.path().join("none")]).unwrap_err().to_string();
+    assert!(error.ends_with("none is no run directory: it has no recipe.toml"), "{error}");
+    let nothing: [&Path; 0] = [];
+    assert!(write_report(&out, &nothing).unwrap_err().to_string().contains("name at least one"));
+    assert!(!out.exists());
+}
+
+#[test]
+fn history_reads_what_can_be_read() {
+    let text = b"{\"step\":1,\"b\":2,\"a\":null}\n\n{\"b\":1}\n{\"step\":2,\"a\":3.5}\n{\"step\":3,\"a\":\"x\"}\n";
+    let history = History::parse(text);
+    assert_eq!(history.points("b"), [(1.0, 2.0)]);
+    assert_eq!(history.points("a"), [(2.0, 3.5)]);
+    assert_eq!(history.columns[0].name, "b");
+    assert_eq!((history.last_step, history.lines), (Some(2), 2));
+    assert_eq!(history.unreadable, [3, 5]);
+    assert!(history.points("c").is_empty());
+}
