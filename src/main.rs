@@ -1,2 +1,194 @@
-//! main
-fn main() {}
+//! `skinner`: reinforcement learning as one program.
+
+mod bench;
+mod evaluate;
+mod interrupt;
+mod list;
+mod recipe;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Reinforcement learning as one program: train agents, evaluate them, report on them.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train an agent as a recipe says
+    #[command(
+        after_help = "Examples:\n  skinner train ppo-cartpole\n  skinner train ppo-cartpole --set learning_rate=3e-4 --seed 1\n  skinner train my.toml --seeds 10 --run-dir runs/mine\n  skinner train ppo-cartpole --resume"
+    )]
+    Train(TrainArgs),
+    /// Evaluate the final policy of a run, greedily
+    Eval(EvalArgs),
+    /// Write one self-contained HTML page on one or several runs
+    Report(ReportArgs),
+    /// List environments, algorithms or recipes
+    List {
+        /// What to list
+        what: Listed,
+        /// Print one JSON array instead
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a recipe as it would run, with every default
+    Show {
+        /// A recipe's name (see `skinner list recipes`) or the path of a TOML file
+        recipe: String,
+        /// Change a key of the recipe
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
+    },
+    /// Measure this machine: environment steps, policy inference, gradient steps
+    Bench {
+        /// Print one JSON object as the last line
+        #[arg(long)]
+        json: bool,
+        /// Seconds for each measurement
+        #[arg(long, default_value_t = 0.5)]
+        seconds: f64,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct TrainArgs {
+    /// A recipe's name (see `skinner list recipes`) or the path of a TOML file
+    recipe: String,
+    /// Change a key of the recipe; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Seed of everything random [default: the recipe's]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Train this many seeds, counting up from the first, in parallel
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Where the run's files go [default: below runs/]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Continue the run in the run directory from its last checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// Threads: of one run's environments, or seeds at a time [default: one, or all cores for seeds]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// Where networks are computed
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct EvalArgs {
+    /// A run directory
+    run_dir: PathBuf,
+    /// Episodes to play [default: the recipe's]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    episodes: Option<u64>,
+    /// Seed of the environments [default: the one of the run's own final evaluation]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Which checkpoint: `last`, `best`, or a step
+    #[arg(long, default_value = "last")]
+    checkpoint: String,
+    /// Draw one episode into FILE.gif, or its last picture into FILE.svg
+    #[arg(long, value_name = "FILE")]
+    render: Option<PathBuf>,
+    /// Play one episode in the terminal
+    #[arg(long)]
+    show: bool,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct ReportArgs {
+    /// Run directories
+    #[arg(required = true)]
+    run_dirs: Vec<PathBuf>,
+    /// The HTML file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Listed {
+    Envs,
+    Algorithms,
+    Recipes,
+}
+
+/// Exit code of a run that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+#[expect(clippy::print_stderr, reason = "the binary is where errors are printed")]
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Train(args) => train::train(&args),
+        Command::Eval(args) => evaluate::eval(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report(&args.run_dirs, &args.out).map(|()| ExitCode::SUCCESS),
+        Command::List { what, json } => {
+            list::list(what, json)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Show { recipe, sets } => {
+            let recipe = recipe::Recipe::load(&recipe, &sets, None)?;
+            out(recipe.to_toml()?.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench { json, seconds } => bench::bench(seconds, json).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "skinner", &mut script);
+            out(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn report(run_dirs: &[PathBuf], file: &std::path::Path) -> anyhow::Result<()> {
+    skinner_run::report::write_report(file, run_dirs)?;
+    out(&format!("wrote {}", file.display()))
+}
+
+/// Prints a line of results. A reader that has gone away (`| head`) is no error.
+fn out(line: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
+    }
+}
+
+/// Prints a line for the person at the terminal.
+#[expect(clippy::print_stderr, reason = "the binary is where messages are printed")]
+fn note(line: &str) {
+    eprintln!("{line}");
+}

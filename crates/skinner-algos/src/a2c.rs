@@ -111,7 +111,11 @@ impl A2c {
     ///
     /// # Errors
     /// If the configuration makes no sense or the environments fail.
-    pub fn new(config: Config, envs: &mut dyn VecEnv, seed: &SeedSequence) -> Result<Self, AlgoError> {
+    pub fn new(
+        config: Config,
+        envs: &mut dyn VecEnv,
+        seed: &SeedSequence,
+    ) -> Result<Self, AlgoError> {
         config.validate()?;
         let optimizer = (config.optimizer, config.optimizer_epsilon);
         let learner = OnPolicy::new(&config.policy, true, optimizer, envs, seed)?;
@@ -149,7 +153,8 @@ impl A2c {
         let entropy = dist.entropy();
         let value = policy.network().output(tape, VALUE);
 
-        let (mut d_log_prob, mut d_entropy, mut d_value) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut d_log_prob, mut d_entropy, mut d_value) =
+            (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
         let policy_loss = policy_gradient(&log_prob, &advantage, scale, &mut d_log_prob);
         entropy_bonus(&entropy, config.ent_coef as f32, scale, &mut d_entropy);
         let value_loss = value_loss(value, &target, config.vf_coef as f32, scale, &mut d_value);

@@ -19,7 +19,9 @@ pub enum AlgoError {
     #[error("{0}")]
     Conflict(String),
     /// A loss or gradient stopped being a number.
-    #[error("{what} became {value} at step {env_steps}: training has diverged; a smaller learning_rate or max_grad_norm usually helps. The last checkpoint is from before")]
+    #[error(
+        "{what} became {value} at step {env_steps}: training has diverged; a smaller learning_rate or max_grad_norm usually helps. The last checkpoint is from before"
+    )]
     Diverged {
         /// Which number.
         what: &'static str,
@@ -43,7 +45,11 @@ pub(crate) fn require(
     value: impl std::fmt::Display,
     requirement: &'static str,
 ) -> Result<(), AlgoError> {
-    if ok { Ok(()) } else { Err(AlgoError::OutOfRange { key, value: value.to_string(), requirement }) }
+    if ok {
+        Ok(())
+    } else {
+        Err(AlgoError::OutOfRange { key, value: value.to_string(), requirement })
+    }
 }
 
 pub(crate) fn positive(key: &'static str, value: f64) -> Result<(), AlgoError> {

@@ -48,7 +48,9 @@ impl AlgorithmName {
     /// One line about it.
     pub fn summary(self) -> &'static str {
         match self {
-            Self::Reinforce => "policy gradient on whole episodes, with or without a baseline (Williams 1992)",
+            Self::Reinforce => {
+                "policy gradient on whole episodes, with or without a baseline (Williams 1992)"
+            }
             Self::A2c => "synchronous advantage actor-critic (Mnih et al. 2016)",
             Self::Ppo => "proximal policy optimisation (Schulman et al. 2017)",
         }

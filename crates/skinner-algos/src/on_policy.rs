@@ -103,7 +103,8 @@ impl OnPolicy {
         self.actions.extend(&acted.actions);
         let outward = self.policy.for_environment(acted.actions);
         envs.step(outward.as_actions(), &mut self.step)?;
-        let value = if acted.value.is_empty() { vec![0.0; acted.log_prob.len()] } else { acted.value };
+        let value =
+            if acted.value.is_empty() { vec![0.0; acted.log_prob.len()] } else { acted.value };
         self.buffer.push(&state.obs, &acted.log_prob, &value, &self.step);
         state.obs.copy_from_slice(self.step.obs());
         state.env_steps += envs.num_envs() as u64;
@@ -134,7 +135,11 @@ impl OnPolicy {
 
     /// Fills the buffer with `num_steps` steps of every environment, and with the values that
     /// bootstrapping needs.
-    pub(crate) fn collect(&mut self, envs: &mut dyn VecEnv, num_steps: usize) -> Result<(), AlgoError> {
+    pub(crate) fn collect(
+        &mut self,
+        envs: &mut dyn VecEnv,
+        num_steps: usize,
+    ) -> Result<(), AlgoError> {
         self.start_rollout();
         for t in 0..num_steps {
             self.renew_noise(t, envs.num_envs());
@@ -190,7 +195,11 @@ impl OnPolicy {
         if norm.is_finite() {
             Ok(f64::from(norm))
         } else {
-            Err(AlgoError::Diverged { what: "the gradient", value: norm, env_steps: state.env_steps })
+            Err(AlgoError::Diverged {
+                what: "the gradient",
+                value: norm,
+                env_steps: state.env_steps,
+            })
         }
     }
 
@@ -236,7 +245,8 @@ impl OnPolicy {
     /// # Errors
     /// If it cannot be encoded.
     pub fn save(&self) -> Result<Vec<u8>, AlgoError> {
-        postcard::to_stdvec(&(&self.state, &self.optimizer)).map_err(|e| AlgoError::State(e.to_string()))
+        postcard::to_stdvec(&(&self.state, &self.optimizer))
+            .map_err(|e| AlgoError::State(e.to_string()))
     }
 
     /// Continues from parameters and what [`save`](Self::save) gave.

@@ -191,7 +191,12 @@ impl Policy {
     ) -> Result<Self, AlgoError> {
         let sizes = &config.hidden_sizes;
         let shown = format!("{sizes:?}");
-        require(sizes.iter().all(|&n| n > 0), "policy.hidden_sizes", &shown, "every width must be at least 1")?;
+        require(
+            sizes.iter().all(|&n| n > 0),
+            "policy.hidden_sizes",
+            &shown,
+            "every width must be at least 1",
+        )?;
         let needs_hidden = config.shared_trunk || config.exploration == Exploration::StateDependent;
         require(
             !(needs_hidden && sizes.is_empty()),
@@ -199,7 +204,12 @@ impl Policy {
             &shown,
             "shared_trunk and state_dependent exploration need at least one hidden layer",
         )?;
-        require(config.log_std_init.is_finite(), "policy.log_std_init", config.log_std_init, "must be finite")?;
+        require(
+            config.log_std_init.is_finite(),
+            "policy.log_std_init",
+            config.log_std_init,
+            "must be finite",
+        )?;
         let head = head_for(config, action_space)?;
         let width = match &head {
             Head::Categorical(nvec) => nvec.iter().sum(),
@@ -388,7 +398,8 @@ impl Policy {
     /// # Errors
     /// [`AlgoError::State`] if the bytes are not such a policy.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AlgoError> {
-        let saved: Saved = postcard::from_bytes(bytes).map_err(|e| AlgoError::State(e.to_string()))?;
+        let saved: Saved =
+            postcard::from_bytes(bytes).map_err(|e| AlgoError::State(e.to_string()))?;
         if saved.version != SAVED_VERSION {
             let what = format!("policy format {} where {SAVED_VERSION} is read", saved.version);
             return Err(AlgoError::State(what));
@@ -494,7 +505,9 @@ impl Distribution<'_> {
             Self::Categorical(d) => discrete(d.mode(), d),
             Self::Gaussian(d, dim) => ActionBatch::Continuous(d.mode(), *dim),
             Self::Squashed(d, dim) => ActionBatch::Continuous(d.mode(), *dim),
-            Self::StateDependent { normal, dim, .. } => ActionBatch::Continuous(normal.mode(), *dim),
+            Self::StateDependent { normal, dim, .. } => {
+                ActionBatch::Continuous(normal.mode(), *dim)
+            }
         }
     }
 

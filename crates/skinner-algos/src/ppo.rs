@@ -112,7 +112,10 @@ impl Config {
         if !self.batch_size().is_multiple_of(self.num_minibatches) {
             return Err(AlgoError::Conflict(format!(
                 "num_minibatches = {} does not divide the rollout of num_envs × num_steps = {} × {} = {} rows",
-                self.num_minibatches, self.num_envs, self.num_steps, self.batch_size()
+                self.num_minibatches,
+                self.num_envs,
+                self.num_steps,
+                self.batch_size()
             )));
         }
         require(
@@ -136,7 +139,11 @@ impl Ppo {
     ///
     /// # Errors
     /// If the configuration makes no sense or the environments fail.
-    pub fn new(config: Config, envs: &mut dyn VecEnv, seed: &SeedSequence) -> Result<Self, AlgoError> {
+    pub fn new(
+        config: Config,
+        envs: &mut dyn VecEnv,
+        seed: &SeedSequence,
+    ) -> Result<Self, AlgoError> {
         config.validate()?;
         let optimizer = (OptimizerKind::Adam, config.adam_epsilon);
         let learner = OnPolicy::new(&config.policy, true, optimizer, envs, seed)?;
@@ -193,7 +200,9 @@ impl Ppo {
             for minibatch in rows.chunks_exact(minibatch_size) {
                 let seen = self.minibatch(minibatch, &advantage, &target, clip_coef);
                 sums.add(&seen);
-                if self.config.target_kl > 0.0 && f64::from(seen.approx_kl) > 1.5 * self.config.target_kl {
+                if self.config.target_kl > 0.0
+                    && f64::from(seen.approx_kl) > 1.5 * self.config.target_kl
+                {
                     self.learner.grad.fill(0.0);
                     break 'epochs;
                 }
@@ -212,7 +221,13 @@ impl Ppo {
     }
 
     /// Loss and gradient of one minibatch.
-    fn minibatch(&mut self, rows: &[usize], advantage: &[f32], target: &[f32], clip: f32) -> Losses {
+    fn minibatch(
+        &mut self,
+        rows: &[usize],
+        advantage: &[f32],
+        target: &[f32],
+        clip: f32,
+    ) -> Losses {
         let config = &self.config;
         let OnPolicy { policy, tape, buffer, actions, grad, .. } = &mut self.learner;
         let n = rows.len();
@@ -230,7 +245,8 @@ impl Ppo {
         let entropy = dist.entropy();
         let value = policy.network().output(tape, VALUE);
 
-        let (mut d_log_prob, mut d_entropy, mut d_value) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut d_log_prob, mut d_entropy, mut d_value) =
+            (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
         let old_log_prob = gather(&buffer.log_prob, 1, rows);
         let surrogate =
             clipped_surrogate(&log_prob, &old_log_prob, &advantage, clip, scale, &mut d_log_prob);

@@ -112,7 +112,11 @@ impl Reinforce {
     ///
     /// # Errors
     /// If the configuration makes no sense or the environments fail.
-    pub fn new(config: Config, envs: &mut dyn VecEnv, seed: &SeedSequence) -> Result<Self, AlgoError> {
+    pub fn new(
+        config: Config,
+        envs: &mut dyn VecEnv,
+        seed: &SeedSequence,
+    ) -> Result<Self, AlgoError> {
         config.validate()?;
         let critic = config.baseline == Baseline::Value;
         let optimizer = (OptimizerKind::Adam, config.adam_epsilon);
@@ -172,7 +176,8 @@ impl Reinforce {
             }
             let d_head = dist.backward(&actions, &d_log_prob, &d_entropy);
             policy.backward(&obs, tape, &d_head, &d_value, grad);
-            let grad_norm = self.learner.step_optimizer(learning_rate, self.config.max_grad_norm)?;
+            let grad_norm =
+                self.learner.step_optimizer(learning_rate, self.config.max_grad_norm)?;
             metrics.set("grad_norm", grad_norm);
             if self.config.baseline == Baseline::None {
                 break;

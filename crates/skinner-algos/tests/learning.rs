@@ -1,8 +1,8 @@
 //! Learning tests: each algorithm reaches a known optimum in seconds, with a fixed seed.
 
 use skinner_algos::{
-    AlgoError, Algorithm, AlgorithmConfig, Exploration, PolicyConfig, STREAM_ENVS, STREAM_EVAL, a2c,
-    evaluate, ppo, reinforce,
+    AlgoError, Algorithm, AlgorithmConfig, Exploration, PolicyConfig, STREAM_ENVS, STREAM_EVAL,
+    a2c, evaluate, ppo, reinforce,
 };
 use skinner_core::wrappers::{ClipAction, RescaleAction};
 use skinner_core::{
@@ -93,7 +93,8 @@ fn identity_is_learned_by_all() {
 #[test]
 fn the_better_arm_is_found_by_all() {
     for config in every_algorithm(20_000) {
-        let EnvConfig::GaussianBandit { means, .. } = EnvConfig::from_id("GaussianBandit-v0").unwrap()
+        let EnvConfig::GaussianBandit { means, .. } =
+            EnvConfig::from_id("GaussianBandit-v0").unwrap()
         else {
             unreachable!()
         };
@@ -113,7 +114,8 @@ fn continuous_identity_is_learned_with_every_exploration() {
         let policy = PolicyConfig { exploration, log_std_init: -0.7, ..PolicyConfig::default() };
         let config = ppo::Config { policy, ent_coef: 0.0, gamma: 0.0, ..ppo_config(60_000) };
         let wrap = if exploration == Exploration::SquashedGaussian { rescaled } else { clipped };
-        let EnvConfig::IdentityBox { episode_length, .. } = EnvConfig::from_id("IdentityBox-v0").unwrap()
+        let EnvConfig::IdentityBox { episode_length, .. } =
+            EnvConfig::from_id("IdentityBox-v0").unwrap()
         else {
             unreachable!()
         };
@@ -140,7 +142,9 @@ fn chain_optimum() -> f64 {
             .map(|state| {
                 let action_value = |action| -> f64 {
                     let outcomes = chain.transitions(state, action);
-                    let worth = |t: &skinner_envs::Transition| t.reward + if t.terminated { 0.0 } else { value[t.next_state] };
+                    let worth = |t: &skinner_envs::Transition| {
+                        t.reward + if t.terminated { 0.0 } else { value[t.next_state] }
+                    };
                     outcomes.iter().map(|t| t.probability * worth(t)).sum()
                 };
                 (0..chain.num_actions()).map(action_value).fold(f64::NEG_INFINITY, f64::max)

@@ -58,7 +58,11 @@ fn breach<T>(problem: String) -> Result<T, CheckError> {
 
 fn check_obs<E: Env>(env: &E, obs: &E::Obs, by: &str) -> Result<(), CheckError> {
     let space = env.observation_space();
-    if obs.is_in(&space) { Ok(()) } else { breach(format!("{by} returned {obs:?}, which is not in {space}")) }
+    if obs.is_in(&space) {
+        Ok(())
+    } else {
+        breach(format!("{by} returned {obs:?}, which is not in {space}"))
+    }
 }
 
 fn check_spaces(observation: &Space, action: &Space) -> Result<(), CheckError> {
@@ -90,7 +94,9 @@ fn random_action<E: Env>(space: &Space, rng: &mut Rng) -> Result<E::Action, Chec
     if action.is_in(space) {
         Ok(action)
     } else {
-        breach(format!("the action type reads {action:?}, which is not in the action space {space}"))
+        breach(format!(
+            "the action type reads {action:?}, which is not in the action space {space}"
+        ))
     }
 }
 

@@ -156,11 +156,7 @@ pub fn explained_variance<F: Real>(value: &[F], target: &[F]) -> F {
         (0..target.len()).map(|i| (each(i) - mean) * (each(i) - mean)).sum::<F>() / n
     };
     let total = variance(&|i| target[i]);
-    if total > F::ZERO {
-        F::ONE - variance(&|i| target[i] - value[i]) / total
-    } else {
-        F::ZERO / F::ZERO
-    }
+    if total > F::ZERO { F::ONE - variance(&|i| target[i] - value[i]) / total } else { F::NAN }
 }
 
 #[cfg(test)]
@@ -184,9 +180,7 @@ mod tests {
     /// inside, row 2 has A < 0 and r > 1.2 (not clipped), row 3 has A < 0 and r < 0.8 (clipped).
     #[test]
     fn clipped_surrogate_by_hand_and_difference() {
-        let loss = |x: &[f64], d: &mut [f64]| {
-            clipped_surrogate(x, &OLD, &ADVANTAGE, 0.2, 0.2, d)
-        };
+        let loss = |x: &[f64], d: &mut [f64]| clipped_surrogate(x, &OLD, &ADVANTAGE, 0.2, 0.2, d);
         let mut d = [0.0; 5];
         let out = loss(&LOG_PROB, &mut d);
         let (r1, r2) = ((-0.1f64).exp(), 0.5f64.exp());
@@ -205,7 +199,9 @@ mod tests {
         let (value, target) = ([1.0, 2.0, -1.0, 0.5], [0.0, 2.5, 1.0, 0.4]);
         let old = [0.5, 2.4, -1.05, 0.9];
         let plain = |x: &[f64], d: &mut [f64]| value_loss(x, &target, 0.5, 0.25, d);
-        assert!((plain(&value, &mut [0.0; 4]) - 0.5 * (1.0 + 0.25 + 4.0 + 0.01) / 4.0).abs() < 1e-12);
+        assert!(
+            (plain(&value, &mut [0.0; 4]) - 0.5 * (1.0 + 0.25 + 4.0 + 0.01) / 4.0).abs() < 1e-12
+        );
         check_gradient(&value, plain);
         let clipped =
             |x: &[f64], d: &mut [f64]| clipped_value_loss(x, &old, &target, 0.2, 0.5, 0.25, d);

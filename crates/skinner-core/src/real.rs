@@ -28,6 +28,8 @@ pub trait Real:
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// Not a number.
+    const NAN: Self;
     /// -∞
     const NEG_INFINITY: Self;
     /// The nearest value of this type.
@@ -62,6 +64,7 @@ macro_rules! real {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const NAN: Self = <$type>::NAN;
             const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
             #[inline]
             fn of(x: f64) -> Self {

@@ -57,7 +57,8 @@ pub fn discounted<F: Real>(steps: &Steps<'_, F>, gamma: F) -> Vec<F> {
     steps.check();
     let mut returns = vec![F::ZERO; steps.reward.len()];
     for i in (0..returns.len()).rev() {
-        let next = if steps.continues(i) { returns[i + steps.num_envs] } else { steps.successor(i) };
+        let next =
+            if steps.continues(i) { returns[i + steps.num_envs] } else { steps.successor(i) };
         returns[i] = steps.reward[i] + gamma * next;
     }
     returns
@@ -96,8 +97,7 @@ pub fn gae<F: Real>(steps: &Steps<'_, F>, gamma: F, gae_lambda: F) -> Vec<F> {
     let mut advantage = vec![F::ZERO; steps.reward.len()];
     for i in (0..advantage.len()).rev() {
         let delta = steps.reward[i] + gamma * steps.successor(i) - steps.value[i];
-        let trace =
-            if steps.continues(i) { advantage[i + steps.num_envs] } else { F::ZERO };
+        let trace = if steps.continues(i) { advantage[i + steps.num_envs] } else { F::ZERO };
         advantage[i] = delta + gamma * gae_lambda * trace;
     }
     advantage
@@ -219,7 +219,12 @@ mod tests {
         let no = [false; 5];
         let next = [1.0, 2.0, 3.0, 4.0, 1.0];
         let steps = Steps {
-            reward: &v, value: &v, next_value: &next, terminated: &no, truncated: &no, num_envs: 1,
+            reward: &v,
+            value: &v,
+            next_value: &next,
+            terminated: &no,
+            truncated: &no,
+            num_envs: 1,
         };
         let out = vtrace(&steps, &[0.3, 2.0, 0.5, 4.0, 0.8], 0.9, 1.0, 1.0, 1.0);
         close(&out.value_target, &[1.548_568_8, 5.735_44, 5.261_6, 7.248, 4.72]);
@@ -234,7 +239,11 @@ mod tests {
         let (reward, value, next) = (two(REWARD, VALUE), two(VALUE, NEXT), two(NEXT, REWARD));
         let (no, end) = ([false; 6], [false, false, true, false, false, false]);
         let both = Steps {
-            reward: &reward, value: &value, next_value: &next, terminated: &end, truncated: &no,
+            reward: &reward,
+            value: &value,
+            next_value: &next,
+            terminated: &end,
+            truncated: &no,
             num_envs: 2,
         };
         let together = gae(&both, 0.9, 0.8);

@@ -328,14 +328,20 @@ mod tests {
     fn uniform_draws_are_numpys() {
         let mut rng = Rng::new(42);
         let draws: Vec<f64> = (0..3).map(|_| rng.random()).collect();
-        assert_eq!(draws, [0.773_956_048_555_963_3, 0.438_878_439_752_052_3, 0.858_597_919_911_382_5]);
+        assert_eq!(
+            draws,
+            [0.773_956_048_555_963_3, 0.438_878_439_752_052_3, 0.858_597_919_911_382_5]
+        );
     }
 
     #[test]
     fn raw_words_are_numpys() {
         let mut rng = Rng::new(0);
         let words: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
-        assert_eq!(words, [11_749_869_230_777_074_271, 4_976_686_463_289_251_617, 755_828_109_848_996_024]);
+        assert_eq!(
+            words,
+            [11_749_869_230_777_074_271, 4_976_686_463_289_251_617, 755_828_109_848_996_024]
+        );
     }
 
     #[test]

@@ -36,9 +36,13 @@ impl RolloutBuffer {
     /// Forgets everything.
     pub fn clear(&mut self) {
         let num_envs = self.num_envs;
-        for rows in
-            [&mut self.obs, &mut self.reward, &mut self.value, &mut self.log_prob, &mut self.cut_obs]
-        {
+        for rows in [
+            &mut self.obs,
+            &mut self.reward,
+            &mut self.value,
+            &mut self.log_prob,
+            &mut self.cut_obs,
+        ] {
             rows.clear();
         }
         self.terminated.clear();

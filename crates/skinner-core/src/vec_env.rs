@@ -23,7 +23,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EnvError {
     /// A reward was NaN or infinite.
-    #[error("environment {env} returned reward {value} at step {step} of its episode; rewards must be finite")]
+    #[error(
+        "environment {env} returned reward {value} at step {step} of its episode; rewards must be finite"
+    )]
     Reward {
         /// Index in the batch.
         env: usize,
@@ -33,7 +35,9 @@ pub enum EnvError {
         value: f32,
     },
     /// An observation held NaN or an infinity.
-    #[error("environment {env} returned an observation with {value} in component {component}; observations must be finite")]
+    #[error(
+        "environment {env} returned an observation with {value} in component {component}; observations must be finite"
+    )]
     Observation {
         /// Index in the batch.
         env: usize,
@@ -272,7 +276,12 @@ impl<E: Env> Shard<E> {
         self.record();
     }
 
-    fn step(&mut self, width: usize, actions: Actions<'_>, out: &mut Rows<'_>) -> Result<(), EnvError> {
+    fn step(
+        &mut self,
+        width: usize,
+        actions: Actions<'_>,
+        out: &mut Rows<'_>,
+    ) -> Result<(), EnvError> {
         let recording = self.recorded.is_some();
         let space = &self.observation_space;
         for (i, lane) in self.lanes.iter_mut().enumerate() {
@@ -340,6 +349,7 @@ impl<E: Env + 'static> EnvBatch<E> {
     ///
     /// # Errors
     /// [`EnvError::Zero`] if `num_envs` or `threads` is zero.
+    #[expect(clippy::needless_pass_by_value, reason = "the environment belongs to the batch")]
     pub fn new(
         env: E,
         num_envs: usize,
@@ -481,7 +491,9 @@ impl<E: Env + 'static> VecEnv for EnvBatch<E> {
     }
 
     fn take_scenes(&mut self) -> Vec<Scene> {
-        self.with_first_shard(|shard| shard.recorded.as_mut().map(std::mem::take).unwrap_or_default())
+        self.with_first_shard(|shard| {
+            shard.recorded.as_mut().map(std::mem::take).unwrap_or_default()
+        })
     }
 }
 
@@ -524,7 +536,8 @@ impl OwnedActions {
                 *self = Self::Discrete(values[first * width..(first + n) * width].to_vec(), width);
             }
             Actions::Continuous(values, width) => {
-                *self = Self::Continuous(values[first * width..(first + n) * width].to_vec(), width);
+                *self =
+                    Self::Continuous(values[first * width..(first + n) * width].to_vec(), width);
             }
         }
     }
@@ -574,7 +587,12 @@ impl<E: Env + 'static> Workers<E> {
         Self { desks, threads }
     }
 
-    fn step(&mut self, width: usize, actions: Actions<'_>, out: &mut StepBatch) -> Result<(), EnvError> {
+    fn step(
+        &mut self,
+        width: usize,
+        actions: Actions<'_>,
+        out: &mut StepBatch,
+    ) -> Result<(), EnvError> {
         for (desk, thread) in self.desks[1..].iter().zip(&self.threads) {
             let mut work = lock(&desk.work);
             let (first, n) = (work.shard.first, work.shard.lanes.len());

@@ -104,7 +104,10 @@ impl ClipAction {
     }
 }
 
-fn action_bounds(wrapper: &'static str, inner: &dyn VecEnv) -> Result<(Vec<f32>, Vec<f32>), EnvError> {
+fn action_bounds(
+    wrapper: &'static str,
+    inner: &dyn VecEnv,
+) -> Result<(Vec<f32>, Vec<f32>), EnvError> {
     match inner.action_space() {
         Space::Box { low, high } => Ok((low.clone(), high.clone())),
         other => {
@@ -208,7 +211,9 @@ impl FrameStack {
             return Err(EnvError::Zero { what: "frame_stack" });
         }
         let space = match inner.observation_space() {
-            Space::Box { low, high } => Space::Box { low: low.repeat(depth), high: high.repeat(depth) },
+            Space::Box { low, high } => {
+                Space::Box { low: low.repeat(depth), high: high.repeat(depth) }
+            }
             Space::Discrete(n) => Space::MultiDiscrete(vec![*n; depth]),
             Space::MultiDiscrete(nvec) => Space::MultiDiscrete(nvec.repeat(depth)),
         };

@@ -67,7 +67,8 @@ impl ActorCritic {
             let sizes: Vec<usize> = first.iter().copied().chain([last]).collect();
             Mlp::new(&sizes, shape.activation, linear)
         };
-        let all: Vec<usize> = std::iter::once(shape.inputs).chain(shape.hidden.iter().copied()).collect();
+        let all: Vec<usize> =
+            std::iter::once(shape.inputs).chain(shape.hidden.iter().copied()).collect();
         let trunk = shape.shared.then(|| Mlp::new(&all, shape.activation, shape.activation));
         let below = if shape.shared { &all[all.len() - 1..] } else { &all[..] };
         let actor = with(below, shape.head);
@@ -155,7 +156,12 @@ impl ActorCritic {
     }
 
     /// Only the value of each observation: `[batch]`. The head's part of `tape` is left as it was.
-    pub fn values<'t>(&self, params: &[f32], input: &[f32], tape: &'t mut ActorCriticTape) -> &'t [f32] {
+    pub fn values<'t>(
+        &self,
+        params: &[f32],
+        input: &[f32],
+        tape: &'t mut ActorCriticTape,
+    ) -> &'t [f32] {
         let Some(critic) = &self.critic else { return &[] };
         let below = if let Some((trunk, range)) = &self.trunk {
             trunk.forward(&params[range.clone()], input, &mut tape.trunk);
@@ -168,7 +174,12 @@ impl ActorCritic {
     }
 
     /// Only the head for each observation.
-    pub fn head<'t>(&self, params: &[f32], input: &[f32], tape: &'t mut ActorCriticTape) -> &'t [f32] {
+    pub fn head<'t>(
+        &self,
+        params: &[f32],
+        input: &[f32],
+        tape: &'t mut ActorCriticTape,
+    ) -> &'t [f32] {
         let below = if let Some((trunk, range)) = &self.trunk {
             trunk.forward(&params[range.clone()], input, &mut tape.trunk);
             trunk.output(&tape.trunk, 0)
@@ -230,12 +241,26 @@ impl Network for ActorCritic {
         d_features.clear();
         d_features.resize(if wants { below.len() } else { 0 }, 0.0);
         let target = wants.then_some(&mut d_features[..]);
-        self.actor.backward(actor_params, below, actor, &d_outputs[..1], &mut d_params[d_actor], target);
+        self.actor.backward(
+            actor_params,
+            below,
+            actor,
+            &d_outputs[..1],
+            &mut d_params[d_actor],
+            target,
+        );
         if let (Some(mlp), false) = (&self.critic, d_value.is_empty()) {
             d_features_critic.resize(d_features.len(), 0.0);
             let target = wants.then_some(&mut d_features_critic[..]);
             let range = self.critic_range.clone();
-            mlp.backward(&params[range.clone()], below, critic, &[d_value], &mut d_params[range], target);
+            mlp.backward(
+                &params[range.clone()],
+                below,
+                critic,
+                &[d_value],
+                &mut d_params[range],
+                target,
+            );
             d_features.iter_mut().zip(&*d_features_critic).for_each(|(a, b)| *a += b);
         }
         if let Some((mlp, range)) = &self.trunk {

@@ -4,6 +4,10 @@
 //! The order of additions for one output element depends only on the length of its sum, never on how
 //! many rows or columns there are: a row's result does not depend on its batch.
 #![expect(unsafe_code, reason = "vector intrinsics and unchecked strides in measured hot loops")]
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined into the function that enables its instructions"
+)]
 
 use std::sync::OnceLock;
 
@@ -239,8 +243,7 @@ macro_rules! in_place {
 /// Numerator and denominator of `tanh(x)/x` in `x²` on `|x| ≤ 9`, fitted to a relative error of 2e-8.
 const TANH_P: [f32; 5] =
     [0.999_999_979, 0.133_810_246, 0.003_495_586_97, 2.060_906_43e-5, 1.335_463_89e-8];
-const TANH_Q: [f32; 5] =
-    [1.0, 0.467_143_402, 0.025_876_977_7, 0.000_328_563_295, 7.776_548_55e-7];
+const TANH_Q: [f32; 5] = [1.0, 0.467_143_402, 0.025_876_977_7, 0.000_328_563_295, 7.776_548_55e-7];
 
 /// `tanh` to 4e-7: a rational function, no branch.
 #[inline(always)]
@@ -375,7 +378,17 @@ unsafe fn dense_gradient<S: Simd>(
         let start = Start::Zero;
         unsafe {
             product::<S>(Product {
-                m, n, k: batch, a, a_row: 1, a_col, b, b_row: inputs, c, c_row: inputs, start,
+                m,
+                n,
+                k: batch,
+                a,
+                a_row: 1,
+                a_col,
+                b,
+                b_row: inputs,
+                c,
+                c_row: inputs,
+                start,
             });
         }
         for (i, row) in d_weight.chunks_exact_mut(outputs).enumerate() {
@@ -390,7 +403,17 @@ unsafe fn dense_gradient<S: Simd>(
     let start = Start::Keep;
     unsafe {
         product::<S>(Product {
-            m, n, k: batch, a, a_row: 1, a_col, b, b_row: outputs, c, c_row: outputs, start,
+            m,
+            n,
+            k: batch,
+            a,
+            a_row: 1,
+            a_col,
+            b,
+            b_row: outputs,
+            c,
+            c_row: outputs,
+            start,
         });
     }
 }
@@ -406,9 +429,7 @@ unsafe fn dense_input_gradient<S: Simd>(
 ) {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
     transpose(layer.weight, inputs, outputs, scratch);
-    for (i, (d, d_x)) in
-        d.chunks(BLOCK * outputs).zip(d_x.chunks_mut(BLOCK * inputs)).enumerate()
-    {
+    for (i, (d, d_x)) in d.chunks(BLOCK * outputs).zip(d_x.chunks_mut(BLOCK * inputs)).enumerate() {
         unsafe {
             product::<S>(Product {
                 m: d.len() / outputs,
@@ -563,12 +584,24 @@ macro_rules! dispatch {
     };
 }
 
-mod forward { pub(super) use super::dense_forward as inner; }
-mod weight_gradient { pub(super) use super::dense_gradient as inner; }
-mod input_gradient { pub(super) use super::dense_input_gradient as inner; }
-mod adam_update { pub(super) use super::adam as inner; }
-mod squared_norm { pub(super) use super::sum_of_squares as inner; }
-mod through_activation { pub(super) use super::deactivate as inner; }
+mod forward {
+    pub(super) use super::dense_forward as inner;
+}
+mod weight_gradient {
+    pub(super) use super::dense_gradient as inner;
+}
+mod input_gradient {
+    pub(super) use super::dense_input_gradient as inner;
+}
+mod adam_update {
+    pub(super) use super::adam as inner;
+}
+mod squared_norm {
+    pub(super) use super::sum_of_squares as inner;
+}
+mod through_activation {
+    pub(super) use super::deactivate as inner;
+}
 
 dispatch! {
     /// `y = activation(x w + bias)`.
@@ -632,8 +665,15 @@ mod tests {
     }
 
     const SHAPES: [(usize, usize, usize); 9] = [
-        (1, 4, 64), (8, 64, 64), (7, 3, 2), (50, 64, 2), (49, 65, 33), (6, 1, 1), (13, 17, 100),
-        (97, 64, 1), (5, 2, 7),
+        (1, 4, 64),
+        (8, 64, 64),
+        (7, 3, 2),
+        (50, 64, 2),
+        (49, 65, 33),
+        (6, 1, 1),
+        (13, 17, 100),
+        (97, 64, 1),
+        (5, 2, 7),
     ];
 
     #[test]
@@ -649,7 +689,8 @@ mod tests {
                 let mut expect_dx = vec![0.0f32; batch * inputs];
                 for b in 0..batch {
                     for j in 0..outputs {
-                        let sum: f32 = (0..inputs).map(|i| x[b * inputs + i] * w[i * outputs + j]).sum();
+                        let sum: f32 =
+                            (0..inputs).map(|i| x[b * inputs + i] * w[i * outputs + j]).sum();
                         expect[b * outputs + j] = (sum + bias[j]).max(0.0);
                         expect_db[j] += d[b * outputs + j];
                         for i in 0..inputs {
@@ -658,7 +699,13 @@ mod tests {
                         }
                     }
                 }
-                let layer = Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Relu };
+                let layer = Dense {
+                    inputs,
+                    outputs,
+                    weight: &w,
+                    bias: &bias,
+                    activation: Activation::Relu,
+                };
                 let (mut y, mut scratch) = (vec![0.0; batch * outputs], Vec::new());
                 forward(isa, layer, &x, &mut y, &mut scratch);
                 close(&y, &expect);
@@ -680,12 +727,19 @@ mod tests {
         let (w, bias) = (random(inputs * outputs, &mut rng), random(outputs, &mut rng));
         let x = random(61 * inputs, &mut rng);
         for isa in available_instruction_sets() {
-            let layer = Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Tanh };
+            let layer =
+                Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Tanh };
             let mut all = vec![0.0; 61 * outputs];
             forward(isa, layer, &x, &mut all, &mut Vec::new());
             for row in 0..61 {
                 let mut one = vec![0.0; outputs];
-                forward(isa, layer, &x[row * inputs..(row + 1) * inputs], &mut one, &mut Vec::new());
+                forward(
+                    isa,
+                    layer,
+                    &x[row * inputs..(row + 1) * inputs],
+                    &mut one,
+                    &mut Vec::new(),
+                );
                 assert_eq!(one, all[row * outputs..(row + 1) * outputs]);
             }
         }
@@ -695,12 +749,21 @@ mod tests {
     fn tanh_is_tanh() {
         for isa in available_instruction_sets() {
             let x: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 * 1e-3).collect();
-            let layer = Dense { inputs: 1, outputs: 1, weight: &[1.0], bias: &[0.0], activation: Activation::Tanh };
+            let layer = Dense {
+                inputs: 1,
+                outputs: 1,
+                weight: &[1.0],
+                bias: &[0.0],
+                activation: Activation::Tanh,
+            };
             let mut y = vec![0.0; x.len()];
             forward(isa, layer, &x, &mut y, &mut Vec::new());
             for (x, y) in x.iter().zip(&y) {
                 let exact = f64::from(*x).tanh();
-                assert!((f64::from(*y) - exact).abs() <= 5e-7 * exact.abs().max(1e-3), "tanh({x}) = {y}");
+                assert!(
+                    (f64::from(*y) - exact).abs() <= 5e-7 * exact.abs().max(1e-3),
+                    "tanh({x}) = {y}"
+                );
             }
         }
     }

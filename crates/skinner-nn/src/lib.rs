@@ -10,9 +10,7 @@ mod network;
 mod optimizer;
 mod simd;
 
-pub use actor_critic::{
-    ActorCritic, ActorCriticShape, ActorCriticTape, FEATURES, HEAD, VALUE,
-};
+pub use actor_critic::{ActorCritic, ActorCriticShape, ActorCriticTape, FEATURES, HEAD, VALUE};
 pub use kernels::{Activation, InstructionSet, available_instruction_sets, instruction_set};
 pub use mlp::{Mlp, MlpTape};
 pub use network::Network;

@@ -23,6 +23,18 @@ struct Layer {
     activation: Activation,
 }
 
+impl Layer {
+    fn dense<'a>(&self, params: &'a [f32]) -> Dense<'a> {
+        Dense {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            weight: &params[self.weight.clone()],
+            bias: &params[self.bias.clone()],
+            activation: self.activation,
+        }
+    }
+}
+
 /// Activations of every layer, and gradients on their way back.
 #[derive(Clone, Debug, Default)]
 pub struct MlpTape {
@@ -45,7 +57,10 @@ impl Mlp {
     /// # Panics
     /// If there are fewer than two sizes or one is zero.
     pub fn new(sizes: &[usize], hidden: Activation, last: Activation) -> Self {
-        assert!(sizes.len() >= 2 && sizes.iter().all(|&n| n > 0), "sizes of at least one layer: {sizes:?}");
+        assert!(
+            sizes.len() >= 2 && sizes.iter().all(|&n| n > 0),
+            "sizes of at least one layer: {sizes:?}"
+        );
         let mut offset = 0;
         let mut take = |n: usize| {
             offset += n;
@@ -99,7 +114,13 @@ impl Mlp {
 
     /// Orthogonal weights (Saxe et al. 2014) scaled by `hidden_gain`, the last layer's by `last_gain`;
     /// biases 0.
-    pub fn init_orthogonal(&self, params: &mut [f32], hidden_gain: f32, last_gain: f32, rng: &mut Rng) {
+    pub fn init_orthogonal(
+        &self,
+        params: &mut [f32],
+        hidden_gain: f32,
+        last_gain: f32,
+        rng: &mut Rng,
+    ) {
         for (i, layer) in self.layers.iter().enumerate() {
             let gain = if i + 1 == self.layers.len() { last_gain } else { hidden_gain };
             let weight = &mut params[layer.weight.clone()];
@@ -115,16 +136,6 @@ impl Mlp {
             for p in &mut params[layer.weight.start..layer.bias.end] {
                 *p = rng.uniform(-bound, bound) as f32;
             }
-        }
-    }
-
-    fn dense<'a>(&self, layer: &Layer, params: &'a [f32]) -> Dense<'a> {
-        Dense {
-            inputs: layer.inputs,
-            outputs: layer.outputs,
-            weight: &params[layer.weight.clone()],
-            bias: &params[layer.bias.clone()],
-            activation: layer.activation,
         }
     }
 }
@@ -143,7 +154,7 @@ impl Network for Mlp {
             let (before, after) = tape.outputs.split_at_mut(i);
             let x = before.last().map_or(input, Vec::as_slice);
             after[0].resize(batch * layer.outputs, 0.0);
-            kernels::forward(self.isa, self.dense(layer, params), x, &mut after[0], &mut tape.scratch);
+            kernels::forward(self.isa, layer.dense(params), x, &mut after[0], &mut tape.scratch);
         }
     }
 
@@ -164,7 +175,12 @@ impl Network for Mlp {
         let MlpTape { outputs, d_current, d_next, scratch } = tape;
         d_current.clear();
         d_current.extend_from_slice(d_outputs[0]);
-        kernels::through_activation(self.isa, self.layers[last].activation, d_current, &outputs[last]);
+        kernels::through_activation(
+            self.isa,
+            self.layers[last].activation,
+            d_current,
+            &outputs[last],
+        );
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             let x = if i == 0 { input } else { &outputs[i - 1] };
@@ -174,12 +190,26 @@ impl Network for Mlp {
             if i > 0 {
                 d_next.resize(x.len(), 0.0);
                 let through = Some((self.layers[i - 1].activation, x));
-                kernels::input_gradient(self.isa, self.dense(layer, params), d_current, d_next, through, scratch);
+                kernels::input_gradient(
+                    self.isa,
+                    layer.dense(params),
+                    d_current,
+                    d_next,
+                    through,
+                    scratch,
+                );
                 std::mem::swap(d_current, d_next);
             }
         }
         if let Some(d_input) = d_input {
-            kernels::input_gradient(self.isa, self.dense(&self.layers[0], params), d_current, d_input, None, scratch);
+            kernels::input_gradient(
+                self.isa,
+                self.layers[0].dense(params),
+                d_current,
+                d_input,
+                None,
+                scratch,
+            );
         }
     }
 }

@@ -75,7 +75,8 @@ impl Optimizer {
                 kernels::adam_update(isa, step, params, grad, &mut self.mean, &mut self.square);
             }
             OptimizerKind::RmsProp => {
-                for ((p, g), square) in params.iter_mut().zip(grad.iter_mut()).zip(&mut self.square) {
+                for ((p, g), square) in params.iter_mut().zip(grad.iter_mut()).zip(&mut self.square)
+                {
                     let scaled = *g * scale;
                     *square = RMS_DECAY * *square + (1.0 - RMS_DECAY) * scaled * scaled;
                     *p -= learning_rate * scaled / (square.sqrt() + self.epsilon);

@@ -6,6 +6,10 @@
 //! through `kernels`' safe functions, which check every slice's length and pick an implementer that
 //! the running CPU has.
 #![expect(unsafe_code, reason = "vector intrinsics and unchecked strides in measured hot loops")]
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined into the function that enables its instructions"
+)]
 
 /// A vector of `LANES` f32.
 ///
@@ -70,7 +74,11 @@ impl Simd for Plain {
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         std::array::from_fn(|i| {
-            if cfg!(target_arch = "aarch64") { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] }
+            if cfg!(target_arch = "aarch64") {
+                a[i].mul_add(b[i], c[i])
+            } else {
+                a[i] * b[i] + c[i]
+            }
         })
     }
     #[inline(always)]
@@ -109,6 +117,7 @@ pub(crate) use x86::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Simd;
+    #[allow(clippy::wildcard_imports, reason = "intrinsics carry their own prefix")]
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]

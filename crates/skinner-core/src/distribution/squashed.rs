@@ -56,8 +56,7 @@ impl<'a, F: Real> SquashedGaussian<'a, F> {
         let mut entropy = self.normal.entropy();
         for i in 0..self.mean.len() {
             let std = self.log_std(i).exp();
-            entropy[i / self.dim] +=
-                expectation(|noise| log_slope(self.mean[i] + std * noise));
+            entropy[i / self.dim] += expectation(|noise| log_slope(self.mean[i] + std * noise));
         }
         entropy
     }

@@ -116,7 +116,8 @@ mod tests {
         let draws: Vec<f64> = (0..20_000)
             .map(|_| {
                 let mut action = [0.0];
-                StateDependentNoise::sample(&log_std, 1, 1, &mut rng).perturb(&mut action, &features);
+                StateDependentNoise::sample(&log_std, 1, 1, &mut rng)
+                    .perturb(&mut action, &features);
                 f64::from(action[0])
             })
             .collect();

@@ -1,0 +1,221 @@
+//! `skinner eval`: the greedy policy of a run, on seeds of its own.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use skinner_algos::{Policy, STREAM_EVAL};
+use skinner_core::running::RunningMoments;
+use skinner_core::scene::Scene;
+use skinner_core::{Metrics, SeedSequence, statistics};
+use skinner_envs::render;
+use skinner_run::checkpoint::{self, Checkpoint};
+use skinner_run::run_dir::RunDir;
+
+use crate::recipe::Recipe;
+use crate::{EvalArgs, note, out, train};
+
+/// Environments that evaluation steps together.
+const EVAL_ENVS: usize = 20;
+
+/// Pictures a second where the environment has no pace of its own.
+const FRAMES_PER_SECOND: f32 = 30.0;
+/// The same for worlds made of tiles.
+const TILES_PER_SECOND: f32 = 4.0;
+
+/// The stream of the final evaluation's environments.
+pub(crate) fn stream_final(root: &SeedSequence) -> SeedSequence {
+    root.child(STREAM_EVAL).child(0)
+}
+
+/// The stream of evaluations on the way.
+pub(crate) fn stream_on_the_way(root: &SeedSequence) -> SeedSequence {
+    root.child(STREAM_EVAL).child(1)
+}
+
+/// What an evaluation played.
+pub(crate) struct Played {
+    pub returns: Vec<f64>,
+    pub lengths: Vec<f64>,
+}
+
+impl Played {
+    /// As they are logged.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new();
+        metrics.set("eval_return_mean", statistics::mean(&self.returns));
+        metrics.set("eval_return_std", statistics::std(&self.returns));
+        metrics.set("eval_length_mean", statistics::mean(&self.lengths));
+        metrics
+    }
+}
+
+/// Plays `episodes` with the greedy policy.
+pub(crate) fn play(
+    recipe: &Recipe,
+    policy: &Policy,
+    moments: Option<&RunningMoments>,
+    episodes: usize,
+    seed: &SeedSequence,
+) -> anyhow::Result<Played> {
+    let mut envs = recipe.eval_envs(episodes.min(EVAL_ENVS), seed, moments)?;
+    let played = skinner_algos::evaluate(policy, envs.as_mut(), episodes)?;
+    Ok(Played {
+        returns: played.iter().map(|episode| episode.episode_return).collect(),
+        lengths: played.iter().map(|episode| f64::from(episode.length)).collect(),
+    })
+}
+
+/// Runs `skinner eval`.
+pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
+    let run_dir = open(&args.run_dir)?;
+    let name = args.run_dir.file_name().map_or("run".into(), |n| n.to_string_lossy().into_owned());
+    let origin = run_dir.recipe_path().display().to_string();
+    let recipe = Recipe::from_table(name, run_dir.recipe()?, &origin)?;
+    let checkpoint = find_checkpoint(&run_dir, &args.checkpoint)?;
+    let (algorithm, envs) = train::load(&recipe, &checkpoint)?;
+    let (policy, moments) = (&algorithm.learner().policy, envs.obs_statistics());
+    let seed = match args.seed {
+        Some(seed) => SeedSequence::new(seed).child(STREAM_EVAL),
+        None => stream_final(&SeedSequence::new(recipe.run.seed)),
+    };
+    if args.render.is_some() || args.show {
+        let scenes = record(&recipe, policy, moments, &seed)?;
+        if let Some(file) = &args.render {
+            draw(&scenes, file)?;
+            note(&format!("drew {} pictures of one episode: {}", scenes.len(), file.display()));
+        }
+        if args.show {
+            show(&scenes)?;
+        }
+    }
+    let episodes = args.episodes.map_or(recipe.run.eval.episodes, |n| n as usize);
+    let played = play(&recipe, policy, moments, episodes, &seed)?;
+    let metrics = played.metrics();
+    let get = |name: &str| metrics.get(name).unwrap_or(f64::NAN);
+    let (mean, std) = (get("eval_return_mean"), get("eval_return_std"));
+    if args.json {
+        let line = json!({
+            "run_dir": args.run_dir,
+            "algorithm": recipe.run.algorithm.as_str(),
+            "env": recipe.env.id(),
+            "seed": recipe.run.seed,
+            "env_steps": checkpoint.step,
+            "eval_episodes": episodes,
+            "eval_return_mean": mean,
+            "eval_return_std": std,
+            "eval_length_mean": get("eval_length_mean"),
+        });
+        out(&line.to_string())
+    } else {
+        let step = checkpoint.step;
+        out(&format!(
+            "return {mean:.2} ± {std:.2} over {episodes} episodes of the greedy policy after {step} steps"
+        ))
+    }
+}
+
+fn open(path: &Path) -> anyhow::Result<RunDir> {
+    if !RunDir::is_run(path) && path.is_dir() {
+        let mut seeds: Vec<String> = std::fs::read_dir(path)?
+            .flatten()
+            .filter(|entry| RunDir::is_run(entry.path()))
+            .map(|entry| entry.path().display().to_string())
+            .collect();
+        seeds.sort();
+        if !seeds.is_empty() {
+            bail!("{} holds several runs; name one: {}", path.display(), seeds.join(", "));
+        }
+    }
+    Ok(RunDir::open(path)?)
+}
+
+fn find_checkpoint(run_dir: &RunDir, which: &str) -> anyhow::Result<Checkpoint> {
+    let all = run_dir.checkpoints()?;
+    let steps: Vec<String> = all.iter().map(|(step, _)| step.to_string()).collect();
+    let path = match which {
+        "last" => all.last().map(|(_, path)| path.clone()),
+        "best" => run_dir.best_checkpoint(),
+        step => {
+            let number: u64 = step.trim_start_matches("step-").parse().with_context(|| {
+                format!("--checkpoint {step} is none of `last`, `best` or a step")
+            })?;
+            all.iter().find(|(known, _)| *known == number).map(|(_, path)| path.clone())
+        }
+    };
+    let Some(path) = path else {
+        let there = if steps.is_empty() {
+            "there is none yet".into()
+        } else {
+            format!("there are: {}", steps.join(", "))
+        };
+        bail!("{} has no checkpoint `{which}`: {there}", run_dir.path().display());
+    };
+    checkpoint::load(&path).or_else(|error| {
+        let others = run_dir.newest_checkpoint().ok().and_then(|(good, _)| good);
+        match others {
+            Some(good) => bail!("{error}; the newest good one is --checkpoint {}", good.step),
+            None => bail!("{error}; no other checkpoint is good"),
+        }
+    })
+}
+
+/// Pictures of one episode.
+fn record(
+    recipe: &Recipe,
+    policy: &Policy,
+    moments: Option<&RunningMoments>,
+    seed: &SeedSequence,
+) -> anyhow::Result<Vec<Scene>> {
+    let mut envs = recipe.eval_envs(1, seed, moments)?;
+    envs.start_recording();
+    skinner_algos::evaluate(policy, envs.as_mut(), 1)?;
+    let mut scenes = envs.take_scenes();
+    // The step that ended the episode also showed the start of the next one.
+    scenes.pop();
+    if scenes.is_empty() {
+        bail!("{} has no pictures", recipe.env.id());
+    }
+    Ok(scenes)
+}
+
+fn draw(scenes: &[Scene], path: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("gif") => {
+            let file = BufWriter::new(File::create(path).with_context(cannot)?);
+            render::write_gif(scenes, pace(scenes), file).with_context(cannot)
+        }
+        Some("svg") => {
+            let svg = scenes.last().map(render::to_svg).unwrap_or_default();
+            std::fs::write(path, svg).with_context(cannot)
+        }
+        _ => bail!("--render {}: the file's name must end in .gif or .svg", path.display()),
+    }
+}
+
+fn pace(scenes: &[Scene]) -> f32 {
+    if scenes.len() > 120 {
+        FRAMES_PER_SECOND
+    } else {
+        TILES_PER_SECOND.max(scenes.len() as f32 / 10.0)
+    }
+}
+
+fn show(scenes: &[Scene]) -> anyhow::Result<()> {
+    let mut terminal = std::io::stderr().lock();
+    if !terminal.is_terminal() {
+        bail!("--show needs a terminal; --render FILE.gif draws into a file");
+    }
+    let pause = std::time::Duration::from_secs_f32(1.0 / pace(scenes));
+    for scene in scenes {
+        let picture = render::to_terminal(scene, 60);
+        write!(terminal, "\x1b[H\x1b[2J{picture}")?;
+        terminal.flush()?;
+        std::thread::sleep(pause);
+    }
+    writeln!(terminal)?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Ctrl-C: the first asks the run to save and stop, the second ends it at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Listens from now on.
+pub(crate) fn listen() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(crate::INTERRUPTED.into());
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether a stop was asked for.
+pub(crate) fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}

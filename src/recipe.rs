@@ -1,0 +1,340 @@
+//! A recipe: one TOML file that says everything about a run but where its files go.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, ppo, reinforce};
+use skinner_core::running::RunningMoments;
+use skinner_core::wrappers::{ClipAction, FrameStack, Normalize, NormalizeConfig, RescaleAction};
+use skinner_core::{SeedSequence, Space, VecEnv};
+use skinner_envs::catalog::{self, EnvConfig};
+use skinner_run::recipe::{apply_set, decode, nearest, parse};
+use toml::{Table, Value};
+
+/// A recipe in the binary.
+pub(crate) struct Embedded {
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        /// All recipes in the binary.
+        pub(crate) const EMBEDDED: &[Embedded] = &[
+            $(Embedded { name: $name, text: include_str!(concat!("../recipes/", $name, ".toml")) }),*
+        ];
+    };
+}
+
+embedded![
+    "a2c-acrobot",
+    "a2c-cartpole",
+    "ppo-acrobot",
+    "ppo-cartpole",
+    "ppo-frozenlake",
+    "ppo-mountaincar",
+    "ppo-mountaincar-continuous",
+    "ppo-pendulum",
+    "reinforce-acrobot",
+    "reinforce-cartpole",
+    "reinforce-plain-cartpole",
+];
+
+/// What a recipe says, with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    /// File name without its ending, or the embedded name.
+    pub name: String,
+    pub run: RunConfig,
+    pub env: EnvConfig,
+    pub algorithm: AlgorithmConfig,
+}
+
+/// The keys that do not belong to the algorithm.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunConfig {
+    /// One sentence.
+    #[serde(default)]
+    pub description: String,
+    /// Which algorithm.
+    pub algorithm: AlgorithmName,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Environment steps between lines of metrics; 0 for a five-hundredth of `total_steps`.
+    #[serde(default)]
+    pub log_every: u64,
+    /// Transformations between environment and agent.
+    #[serde(default)]
+    pub wrappers: Wrappers,
+    /// Evaluation.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+const RUN_KEYS: [&str; 6] = ["description", "algorithm", "seed", "log_every", "wrappers", "eval"];
+
+/// Transformations between environment and agent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Wrappers {
+    /// Observations shown at once.
+    pub frame_stack: usize,
+    /// Normalise observations by running statistics (frozen in evaluation).
+    pub normalize_obs: bool,
+    /// Divide rewards by the running deviation of the discounted return (training only).
+    pub normalize_reward: bool,
+    /// Bound on normalised observations and rewards.
+    pub normalize_clip: f32,
+    /// Show the agent actions in [-1, 1].
+    pub rescale_action: bool,
+}
+
+impl Default for Wrappers {
+    fn default() -> Self {
+        Self {
+            frame_stack: 1,
+            normalize_obs: false,
+            normalize_reward: false,
+            normalize_clip: 10.0,
+            rescale_action: false,
+        }
+    }
+}
+
+/// How a policy is evaluated: greedily, on environments with seeds of their own.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EvalConfig {
+    /// Episodes of the final evaluation.
+    pub episodes: usize,
+    /// Environment steps between evaluations on the way; 0 for a twentieth of `total_steps`.
+    pub every: u64,
+    /// Episodes of each of those.
+    pub episodes_on_the_way: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { episodes: 100, every: 0, episodes_on_the_way: 10 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe by name or path, with `--set` and `--seed` on top.
+    pub fn load(name_or_path: &str, sets: &[String], seed: Option<u64>) -> anyhow::Result<Self> {
+        let (name, text, origin) = find(name_or_path)?;
+        let mut table = parse(&text, &origin)?;
+        expand_env(&mut table);
+        for assignment in sets {
+            match assignment.split_once('=') {
+                // Another environment has options of its own, so it replaces the whole table.
+                Some((key, id)) if key.trim() == "env" => {
+                    table.insert("env".into(), Value::String(id.trim().trim_matches('"').into()));
+                    expand_env(&mut table);
+                }
+                _ => apply_set(&mut table, assignment)?,
+            }
+        }
+        if let Some(seed) = seed {
+            let seed = i64::try_from(seed).context("--seed must be below 2^63")?;
+            table.insert("seed".into(), Value::Integer(seed));
+        }
+        Self::from_table(name, table, &origin)
+    }
+
+    /// A resolved recipe as a run directory holds it.
+    pub fn from_table(name: String, mut table: Table, origin: &str) -> anyhow::Result<Self> {
+        let env = decode_env(&mut table, origin)?;
+        let mut run_table = Table::new();
+        for key in RUN_KEYS {
+            if let Some(value) = table.remove(key) {
+                run_table.insert(key.into(), value);
+            }
+        }
+        if !run_table.contains_key("algorithm") {
+            bail!("{origin}: the key `algorithm` is missing; it is one of {}", algorithm_names());
+        }
+        let run: RunConfig = decode(run_table, &[], origin)?;
+        let mut also: Vec<&str> = RUN_KEYS.to_vec();
+        also.push("env");
+        let algorithm = match run.algorithm {
+            AlgorithmName::Reinforce => {
+                AlgorithmConfig::Reinforce(decode::<reinforce::Config>(table, &also, origin)?)
+            }
+            AlgorithmName::A2c => {
+                AlgorithmConfig::A2c(decode::<a2c::Config>(table, &also, origin)?)
+            }
+            AlgorithmName::Ppo => {
+                AlgorithmConfig::Ppo(decode::<ppo::Config>(table, &also, origin)?)
+            }
+        };
+        let recipe = Self { name, run, env, algorithm };
+        recipe.validate().with_context(|| origin.to_owned())?;
+        Ok(recipe)
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        self.algorithm.validate()?;
+        let wrappers = &self.run.wrappers;
+        if wrappers.frame_stack == 0 {
+            bail!("wrappers.frame_stack = 0 is out of range: must be at least 1");
+        }
+        if wrappers.normalize_clip.is_nan() || wrappers.normalize_clip <= 0.0 {
+            bail!(
+                "wrappers.normalize_clip = {} is out of range: must be above 0",
+                wrappers.normalize_clip
+            );
+        }
+        if self.run.eval.episodes == 0 || self.run.eval.episodes_on_the_way == 0 {
+            bail!("eval.episodes and eval.episodes_on_the_way must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// The recipe with every default, as TOML.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        let mut table = Table::try_from(&self.run)?;
+        table.extend(Table::try_from(&self.algorithm)?);
+        table.insert("env".into(), Value::try_from(&self.env)?);
+        // Scalars come before tables, or TOML would read them as part of the last table.
+        let (tables, mut scalars): (Table, Table) =
+            table.into_iter().partition(|(_, v)| v.is_table());
+        scalars.extend(tables);
+        Ok(toml::to_string(&scalars)?)
+    }
+
+    /// The training environments.
+    pub fn training_envs(
+        &self,
+        seed: &SeedSequence,
+        threads: usize,
+    ) -> anyhow::Result<Box<dyn VecEnv>> {
+        let envs = catalog::make(&self.env, self.algorithm.num_envs(), seed, threads)?;
+        let envs = self.wrap(envs)?;
+        let wrappers = &self.run.wrappers;
+        if !wrappers.normalize_obs && !wrappers.normalize_reward {
+            return Ok(envs);
+        }
+        let config = NormalizeConfig {
+            obs: wrappers.normalize_obs,
+            reward: wrappers.normalize_reward,
+            gamma: self.algorithm.gamma(),
+            clip: wrappers.normalize_clip,
+        };
+        Ok(Box::new(Normalize::new(envs, config)))
+    }
+
+    /// Environments to evaluate in, with the statistics of the training ones.
+    pub fn eval_envs(
+        &self,
+        num_envs: usize,
+        seed: &SeedSequence,
+        moments: Option<&RunningMoments>,
+    ) -> anyhow::Result<Box<dyn VecEnv>> {
+        let envs = self.wrap(catalog::make(&self.env, num_envs, seed, 1)?)?;
+        Ok(match moments {
+            Some(moments) => {
+                let clip = self.run.wrappers.normalize_clip;
+                Box::new(Normalize::frozen(envs, moments.clone(), clip)?)
+            }
+            None => envs,
+        })
+    }
+
+    fn wrap(&self, mut envs: Box<dyn VecEnv>) -> anyhow::Result<Box<dyn VecEnv>> {
+        let wrappers = &self.run.wrappers;
+        let squashed =
+            self.algorithm.policy().exploration == skinner_algos::Exploration::SquashedGaussian;
+        if matches!(envs.action_space(), Space::Box { .. }) {
+            // A squashed policy acts in (-1, 1); any other one may leave the bounds.
+            envs = if wrappers.rescale_action || squashed {
+                Box::new(RescaleAction::new(envs)?)
+            } else {
+                Box::new(ClipAction::new(envs)?)
+            };
+        } else if wrappers.rescale_action {
+            envs = Box::new(RescaleAction::new(envs)?);
+        }
+        if wrappers.frame_stack > 1 {
+            envs = Box::new(FrameStack::new(envs, wrappers.frame_stack)?);
+        }
+        Ok(envs)
+    }
+
+    /// Environment steps between lines of metrics.
+    pub fn log_every(&self) -> u64 {
+        default_if_zero(self.run.log_every, self.algorithm.total_steps() / 500)
+    }
+
+    /// Environment steps between evaluations on the way.
+    pub fn eval_every(&self) -> u64 {
+        default_if_zero(self.run.eval.every, self.algorithm.total_steps() / 20)
+    }
+}
+
+fn default_if_zero(value: u64, default: u64) -> u64 {
+    if value > 0 { value } else { default.max(1) }
+}
+
+fn find(name_or_path: &str) -> anyhow::Result<(String, String, String)> {
+    if let Some(found) = EMBEDDED.iter().find(|recipe| recipe.name == name_or_path) {
+        let origin = format!("recipe {}", found.name);
+        return Ok((found.name.into(), found.text.into(), origin));
+    }
+    let path = Path::new(name_or_path);
+    let looks_like_path =
+        path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1;
+    if looks_like_path || path.is_file() {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the recipe {}", path.display()))?;
+        let name = path.file_stem().map_or("recipe".into(), |s| s.to_string_lossy().into_owned());
+        return Ok((name, text, path.display().to_string()));
+    }
+    let names: Vec<&str> = EMBEDDED.iter().map(|recipe| recipe.name).collect();
+    let hint = nearest(name_or_path, &names)
+        .map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    bail!(
+        "unknown recipe `{name_or_path}`; {hint}`skinner list recipes` shows all, and a file's name ends in .toml"
+    )
+}
+
+/// The table `env` alone, so that errors name its keys by their whole path.
+#[derive(Deserialize)]
+struct Nested {
+    env: EnvConfig,
+}
+
+/// `env = "CartPole-v1"` is short for `env.id`.
+fn expand_env(table: &mut Table) {
+    if let Some(Value::String(id)) = table.get("env") {
+        let env = Table::from_iter([("id".to_owned(), Value::String(id.clone()))]);
+        table.insert("env".into(), Value::Table(env));
+    }
+}
+
+fn decode_env(table: &mut Table, origin: &str) -> anyhow::Result<EnvConfig> {
+    expand_env(table);
+    let mut env = match table.remove("env") {
+        Some(Value::Table(env)) => env,
+        Some(other) => bail!("{origin}: `env` must be an id or a table with `id`, not {other}"),
+        None => bail!("{origin}: the key `env.id` is missing; `skinner list envs` shows all"),
+    };
+    match env.get("id") {
+        Some(Value::String(id)) => {
+            EnvConfig::from_id(id).with_context(|| format!("{origin}, `env.id`"))?;
+        }
+        Some(other) => bail!("{origin}: `env.id` must be a string, not {other}"),
+        None => bail!("{origin}: the key `env.id` is missing; `skinner list envs` shows all"),
+    }
+    let id = env.remove("id");
+    let ordered: Table = id.map(|id| ("id".to_owned(), id)).into_iter().chain(env).collect();
+    let nested = Table::from_iter([("env".to_owned(), Value::Table(ordered))]);
+    Ok(decode::<Nested>(nested, &[], origin)?.env)
+}
+
+fn algorithm_names() -> String {
+    AlgorithmName::ALL.map(|name| format!("`{}`", name.as_str())).join(", ")
+}

@@ -1,0 +1,570 @@
+//! `skinner train`: a recipe becomes a run directory.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use skinner_algos::{Algorithm, STREAM_ENVS};
+use skinner_core::{Metrics, SeedSequence, VecEnv, statistics};
+use skinner_run::checkpoint::{Checkpoint, Tensor};
+use skinner_run::history::History;
+use skinner_run::logger::Logger;
+use skinner_run::run_dir::{RunDir, RunInfo, Status};
+use skinner_run::{host, report};
+
+use crate::recipe::Recipe;
+use crate::{TrainArgs, evaluate, interrupt, note, out};
+
+/// A checkpoint is written at least this often, and at every tenth of a run.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const CHECKPOINTS_KEPT: usize = 3;
+
+/// How a run ended.
+struct Ended {
+    result: Map<String, Value>,
+    interrupted: bool,
+}
+
+/// Runs `skinner train`.
+pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    if args.device != "cpu" {
+        bail!(
+            "--device {} is not available: these networks are computed on the `cpu`",
+            args.device
+        );
+    }
+    let recipe = Recipe::load(&args.recipe, &args.sets, args.seed)?;
+    interrupt::listen()?;
+    let bars = MultiProgress::with_draw_target(if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    });
+    match args.seeds {
+        None => train_one(args, &recipe, &bars),
+        Some(count) => train_seeds(args, &recipe, count, &bars),
+    }
+}
+
+fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow::Result<ExitCode> {
+    let path = match &args.run_dir {
+        Some(path) => path.clone(),
+        None => default_run_dir(&format!("{}-seed-{}", recipe.name, recipe.run.seed), args.resume),
+    };
+    let threads = args.threads.unwrap_or(1) as usize;
+    let ended = Run::start(recipe, &path, threads, args.resume, bars)?.go()?;
+    if args.json {
+        out(&Value::Object(ended.result).to_string())?;
+    } else if !ended.interrupted {
+        out(&summary(&ended.result, &path))?;
+    }
+    Ok(exit_code(ended.interrupted, &path))
+}
+
+fn train_seeds(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    count: u64,
+    bars: &MultiProgress,
+) -> anyhow::Result<ExitCode> {
+    let path = match &args.run_dir {
+        Some(path) => path.clone(),
+        None => default_run_dir(&format!("{}-seeds-{count}", recipe.name), args.resume),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, |n| n as usize).min(count as usize);
+    let seeds: Vec<u64> = (recipe.run.seed..).take(count as usize).collect();
+    let dirs: Vec<PathBuf> = seeds.iter().map(|seed| path.join(format!("seed-{seed}"))).collect();
+    let mut runs = Vec::new();
+    // Every directory is claimed before any seed starts, so that nothing is lost to a clash.
+    for (&seed, dir) in seeds.iter().zip(&dirs) {
+        let mut seeded = recipe.clone();
+        seeded.run.seed = seed;
+        runs.push(Mutex::new(Some(Run::start(&seeded, dir, 1, args.resume, bars)?)));
+    }
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<anyhow::Result<Ended>>>> =
+        runs.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = runs.get(i) else { break };
+                    let run = run.lock().ok().and_then(|mut run| run.take());
+                    if let (Some(run), Ok(mut result)) = (run, results[i].lock()) {
+                        *result = Some(run.go());
+                    }
+                }
+            });
+        }
+    });
+    let mut ended = Vec::new();
+    let mut failures = Vec::new();
+    for (result, seed) in results.into_iter().zip(&seeds) {
+        match result.into_inner().ok().flatten() {
+            Some(Ok(result)) => ended.push(result),
+            Some(Err(error)) => failures.push(format!("seed {seed}: {error:#}")),
+            None => failures.push(format!("seed {seed}: its thread ended without a result")),
+        }
+    }
+    let interrupted = ended.iter().any(|run| run.interrupted);
+    if ended.iter().any(|run| !run.interrupted) {
+        report::write_report(&path.join("report.html"), &dirs)?;
+    }
+    let returns: Vec<f64> =
+        ended.iter().filter_map(|run| run.result.get("eval_return_mean")?.as_f64()).collect();
+    let lines: Vec<String> = ended
+        .iter()
+        .filter(|run| !run.interrupted)
+        .map(|run| format!("seed {}: {}", run.result["seed"], eval_line(&run.result)))
+        .collect();
+    let runs: Vec<Value> = ended.into_iter().map(|run| Value::Object(run.result)).collect();
+    if args.json {
+        let summary = seeds_summary(&returns);
+        let all =
+            json!({ "run_dir": path, "runs": runs, "summary": summary, "failures": failures });
+        out(&all.to_string())?;
+    } else {
+        out(&lines.join("\n"))?;
+        if !returns.is_empty() {
+            out(&format!(
+                "{}\nreport: {}",
+                seeds_line(&returns),
+                path.join("report.html").display()
+            ))?;
+        }
+    }
+    if !failures.is_empty() {
+        bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
+    }
+    Ok(exit_code(interrupted, &path))
+}
+
+fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
+    if interrupted {
+        note(&format!(
+            "interrupted: a checkpoint is saved in {}; the same command with --resume continues",
+            path.display()
+        ));
+        ExitCode::from(crate::INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The first free name below `runs/`; to resume, the last one taken.
+fn default_run_dir(name: &str, resume: bool) -> PathBuf {
+    let numbered = |i: u32| {
+        let suffix = if i == 1 { String::new() } else { format!("-{i}") };
+        Path::new("runs").join(format!("{name}{suffix}"))
+    };
+    let mut free = 1;
+    while numbered(free).exists() {
+        free += 1;
+    }
+    numbered(if resume { (free - 1).max(1) } else { free })
+}
+
+/// Everything of a run that a checkpoint holds beside the policy's parameters.
+#[derive(Serialize, Deserialize)]
+struct RunState {
+    learner: Vec<u8>,
+    envs: Vec<u8>,
+    /// The best return of an evaluation on the way.
+    best: Option<f64>,
+    /// Whether the final evaluation is done (and logged).
+    evaluated: bool,
+}
+
+/// One run from its recipe to its last file.
+struct Run<'a> {
+    recipe: Recipe,
+    root: SeedSequence,
+    dir: RunDir,
+    logger: Logger,
+    algorithm: Algorithm,
+    envs: Box<dyn VecEnv>,
+    best: Option<f64>,
+    evaluated: bool,
+    /// Seconds of training before this process.
+    earlier_seconds: f64,
+    /// Seconds of evaluation and the like in this process.
+    other_seconds: f64,
+    bar: ProgressBar,
+    bars: &'a MultiProgress,
+    /// The result of a run that was finished before.
+    finished: Option<Map<String, Value>>,
+}
+
+impl<'a> Run<'a> {
+    fn start(
+        recipe: &Recipe,
+        path: &Path,
+        threads: usize,
+        resume: bool,
+        bars: &'a MultiProgress,
+    ) -> anyhow::Result<Self> {
+        let root = SeedSequence::new(recipe.run.seed);
+        // Environments and policy first: a recipe that cannot run leaves no directory behind.
+        let mut envs = recipe.training_envs(&root.child(STREAM_ENVS), threads)?;
+        let mut algorithm = Algorithm::new(&recipe.algorithm, envs.as_mut(), &root)?;
+        let text = recipe.to_toml()?;
+        let info = run_info(recipe, threads);
+        let (run_dir, checkpoint) = if resume {
+            let resumed = RunDir::resume(path, &text, &info)?;
+            for warning in &resumed.warnings {
+                note(&format!("warning: {warning}"));
+            }
+            (resumed.run_dir, resumed.checkpoint)
+        } else {
+            (RunDir::create(path, &text, &info)?, None)
+        };
+        let (mut best, mut evaluated) = (None, false);
+        let logger = Logger::open(&run_dir, checkpoint.as_ref().map(|c| c.logs))?;
+        let info = run_dir.info()?;
+        let mut finished = None;
+        if let Some(checkpoint) = &checkpoint {
+            let state = restore(checkpoint, &mut algorithm, envs.as_mut())?;
+            (best, evaluated) = (state.best, state.evaluated);
+            finished = info.result.filter(|_| evaluated && info.status == Status::Finished);
+            let step = checkpoint.step;
+            bars.suspend(|| note(&format!("resuming {} from step {step}", path.display())));
+        }
+        let earlier = History::read(run_dir.timing_path())?;
+        let bar = bars.add(ProgressBar::new(recipe.algorithm.total_steps()));
+        let style = "{prefix} {bar:24} {percent:>3}% {human_pos} steps  {msg}  {eta} left";
+        bar.set_style(ProgressStyle::with_template(style)?);
+        bar.set_prefix(format!("{} seed {}", recipe.name, recipe.run.seed));
+        Ok(Self {
+            recipe: recipe.clone(),
+            root,
+            dir: run_dir,
+            logger,
+            algorithm,
+            envs,
+            best,
+            evaluated,
+            earlier_seconds: earlier.points("train_seconds").last().map_or(0.0, |point| point.1),
+            other_seconds: 0.0,
+            bar,
+            bars,
+            finished,
+        })
+    }
+
+    /// Trains to the end, or until Ctrl-C, and leaves the directory consistent whatever happens.
+    fn go(mut self) -> anyhow::Result<Ended> {
+        if let Some(result) = self.finished.take() {
+            let path = self.dir.path().display();
+            self.bars.suspend(|| note(&format!("{path} is finished; this is its result")));
+            return Ok(Ended { result, interrupted: false });
+        }
+        let ended = self.train_and_evaluate();
+        self.bar.finish_and_clear();
+        if let Err(error) = &ended {
+            let status = Status::Failed(format!("{error:#}"));
+            let ended = Some(host::utc_now());
+            if let Err(second) = self.dir.update_info(|info| {
+                info.status = status;
+                info.ended = ended;
+            }) {
+                note(&format!("warning: {second}"));
+            }
+        }
+        ended
+    }
+
+    fn train_and_evaluate(&mut self) -> anyhow::Result<Ended> {
+        let started = Instant::now();
+        let mut saved = Instant::now();
+        let total = self.recipe.algorithm.total_steps();
+        let tenth = (total / 10).max(1);
+        while !self.algorithm.finished() {
+            if interrupt::asked() {
+                return self.interrupted(started);
+            }
+            let before = self.algorithm.learner().env_steps();
+            let mut metrics = self.algorithm.iteration(self.envs.as_mut())?;
+            let after = self.algorithm.learner().env_steps();
+            let crossed = |every: u64| after / every > before / every;
+            if crossed(self.recipe.eval_every()) && !self.algorithm.finished() {
+                self.evaluate_on_the_way(&mut metrics)?;
+            }
+            if crossed(self.recipe.log_every()) || metrics.get("eval_return_mean").is_some() {
+                self.log(after, &metrics, started)?;
+            }
+            if crossed(tenth) || saved.elapsed() > CHECKPOINT_EVERY {
+                self.save()?;
+                saved = Instant::now();
+            }
+        }
+        let train_seconds = self.train_seconds(started);
+        let final_metrics = self.final_evaluation()?;
+        let step = self.algorithm.learner().env_steps();
+        if !self.evaluated {
+            self.logger.log(step, &final_metrics, &timing(train_seconds, step))?;
+            self.evaluated = true;
+        }
+        let hash = self.save()?;
+        self.finish(&final_metrics, train_seconds, &hash)
+    }
+
+    fn train_seconds(&self, started: Instant) -> f64 {
+        self.earlier_seconds + started.elapsed().as_secs_f64() - self.other_seconds
+    }
+
+    fn log(&mut self, step: u64, metrics: &Metrics, started: Instant) -> anyhow::Result<()> {
+        let seconds = self.train_seconds(started);
+        self.logger.log(step, metrics, &timing(seconds, step))?;
+        self.bar.set_position(step);
+        let episode_return = metrics.get("episode_return").unwrap_or(f64::NAN);
+        self.bar.set_message(format!(
+            "return {episode_return:.1}  {:.0} steps/s",
+            step as f64 / seconds
+        ));
+        Ok(())
+    }
+
+    fn evaluate_on_the_way(&mut self, metrics: &mut Metrics) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let episodes = self.recipe.run.eval.episodes_on_the_way;
+        let seed = evaluate::stream_on_the_way(&self.root);
+        let policy = &self.algorithm.learner().policy;
+        let played =
+            evaluate::play(&self.recipe, policy, self.envs.obs_statistics(), episodes, &seed)?;
+        metrics.set("eval_return_mean", statistics::mean(&played.returns));
+        metrics.set("eval_return_std", statistics::std(&played.returns));
+        let mean = statistics::mean(&played.returns);
+        if self.best.is_none_or(|best| mean > best) {
+            self.best = Some(mean);
+            let checkpoint = self.checkpoint()?;
+            self.dir.save_best(&checkpoint)?;
+        }
+        self.other_seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn final_evaluation(&mut self) -> anyhow::Result<Metrics> {
+        let episodes = self.recipe.run.eval.episodes;
+        let seed = evaluate::stream_final(&self.root);
+        let policy = &self.algorithm.learner().policy;
+        let played =
+            evaluate::play(&self.recipe, policy, self.envs.obs_statistics(), episodes, &seed)?;
+        Ok(played.metrics())
+    }
+
+    fn checkpoint(&mut self) -> anyhow::Result<Checkpoint> {
+        let learner = self.algorithm.learner();
+        let state = RunState {
+            learner: learner.save()?,
+            envs: self.envs.save()?,
+            best: self.best,
+            evaluated: self.evaluated,
+        };
+        let metadata = BTreeMap::from([
+            ("algorithm".to_owned(), self.recipe.run.algorithm.as_str().to_owned()),
+            ("env".to_owned(), self.recipe.env.id().to_owned()),
+        ]);
+        Ok(Checkpoint {
+            step: learner.env_steps(),
+            tensors: tensors(learner, self.envs.as_ref()),
+            state: postcard::to_stdvec(&state).context("cannot encode the training state")?,
+            metadata,
+            logs: self.logger.offsets()?,
+        })
+    }
+
+    fn save(&mut self) -> anyhow::Result<String> {
+        let checkpoint = self.checkpoint()?;
+        Ok(self.dir.save_checkpoint(&checkpoint, CHECKPOINTS_KEPT)?)
+    }
+
+    fn interrupted(&mut self, started: Instant) -> anyhow::Result<Ended> {
+        let hash = self.save()?;
+        let step = self.algorithm.learner().env_steps();
+        let mut result = self.facts(step, self.train_seconds(started));
+        result.insert("status".into(), "interrupted".into());
+        self.dir.update_info(|info| {
+            info.status = Status::Interrupted;
+            info.ended = Some(host::utc_now());
+            info.checkpoint_sha256 = Some(hash);
+        })?;
+        Ok(Ended { result, interrupted: true })
+    }
+
+    fn facts(&self, step: u64, train_seconds: f64) -> Map<String, Value> {
+        let facts = json!({
+            "run_dir": self.dir.path(),
+            "algorithm": self.recipe.run.algorithm.as_str(),
+            "env": self.recipe.env.id(),
+            "seed": self.recipe.run.seed,
+            "env_steps": step,
+            "train_seconds": train_seconds,
+            "steps_per_second": step as f64 / train_seconds,
+        });
+        match facts {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    fn finish(&mut self, metrics: &Metrics, seconds: f64, hash: &str) -> anyhow::Result<Ended> {
+        let mut result = self.facts(self.algorithm.learner().env_steps(), seconds);
+        result.insert("status".into(), "finished".into());
+        result.insert("eval_episodes".into(), self.recipe.run.eval.episodes.into());
+        result.extend(metrics.iter().map(|(name, value)| (name.to_owned(), value.into())));
+        result.insert("checkpoint_sha256".into(), hash.into());
+        let warnings = self.algorithm.learner().warnings();
+        for warning in &warnings {
+            self.bars.suspend(|| note(&format!("warning: {warning}")));
+        }
+        result.insert("warnings".into(), warnings.into());
+        self.dir.update_info(|info| {
+            info.status = Status::Finished;
+            info.ended = Some(host::utc_now());
+            info.result = Some(result.clone());
+            info.checkpoint_sha256 = Some(hash.to_owned());
+        })?;
+        report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
+        Ok(Ended { result, interrupted: false })
+    }
+}
+
+/// Puts a checkpoint's contents into a fresh algorithm and its environments.
+fn restore(
+    checkpoint: &Checkpoint,
+    algorithm: &mut Algorithm,
+    envs: &mut dyn VecEnv,
+) -> anyhow::Result<RunState> {
+    let step = checkpoint.step;
+    let state: RunState = postcard::from_bytes(&checkpoint.state)
+        .with_context(|| format!("the state of checkpoint step {step} cannot be decoded"))?;
+    let network = algorithm.learner().policy.network();
+    let mut params = Vec::new();
+    for (name, _, _) in network.arrays() {
+        params.extend_from_slice(&checkpoint.tensor(&name)?.data);
+    }
+    algorithm.load(params, &state.learner)?;
+    envs.load(&state.envs)?;
+    Ok(state)
+}
+
+/// An algorithm with the parameters and statistics of a checkpoint, and its environments.
+pub(crate) fn load(
+    recipe: &Recipe,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<(Algorithm, Box<dyn VecEnv>)> {
+    let root = SeedSequence::new(recipe.run.seed);
+    let mut envs = recipe.training_envs(&root.child(STREAM_ENVS), 1)?;
+    let mut algorithm = Algorithm::new(&recipe.algorithm, envs.as_mut(), &root)?;
+    restore(checkpoint, &mut algorithm, envs.as_mut())?;
+    Ok((algorithm, envs))
+}
+
+fn tensors(learner: &skinner_algos::OnPolicy, envs: &dyn VecEnv) -> Vec<Tensor> {
+    let policy = &learner.policy;
+    let arrays = policy.network().arrays().into_iter();
+    let mut tensors: Vec<Tensor> = arrays
+        .map(|(name, shape, place)| Tensor { name, shape, data: policy.params[place].to_vec() })
+        .collect();
+    if let Some(moments) = envs.obs_statistics() {
+        for (name, values) in [("mean", moments.mean()), ("variance", moments.variance())] {
+            let data: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+            tensors.push(Tensor {
+                name: format!("obs_normalizer.{name}"),
+                shape: vec![data.len()],
+                data,
+            });
+        }
+    }
+    tensors
+}
+
+fn timing(train_seconds: f64, step: u64) -> Metrics {
+    let mut timing = Metrics::new();
+    timing.set("train_seconds", train_seconds);
+    timing.set("steps_per_second", step as f64 / train_seconds);
+    timing
+}
+
+fn run_info(recipe: &Recipe, threads: usize) -> RunInfo {
+    let command: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--resume").collect();
+    RunInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        git_commit: option_env!("SKINNER_GIT_COMMIT").map(str::to_owned),
+        command: format!("skinner {}", command.join(" ")),
+        algorithm: recipe.run.algorithm.as_str().into(),
+        env: recipe.env.id().into(),
+        seed: recipe.run.seed,
+        threads,
+        device: "cpu".into(),
+        cpu: host::cpu_name(),
+        started: host::utc_now(),
+        ..RunInfo::default()
+    }
+}
+
+fn number(result: &Map<String, Value>, key: &str) -> f64 {
+    result.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}
+
+fn eval_line(result: &Map<String, Value>) -> String {
+    format!(
+        "return {:.2} ± {:.2} over {} episodes of the final greedy policy",
+        number(result, "eval_return_mean"),
+        number(result, "eval_return_std"),
+        number(result, "eval_episodes"),
+    )
+}
+
+fn summary(result: &Map<String, Value>, path: &Path) -> String {
+    format!(
+        "{}\n{} steps in {:.1} s ({:.0} steps/s)\nreport: {}",
+        eval_line(result),
+        number(result, "env_steps"),
+        number(result, "train_seconds"),
+        number(result, "steps_per_second"),
+        path.join("report.html").display(),
+    )
+}
+
+fn interval(returns: &[f64]) -> (f64, f64) {
+    let mut rng = skinner_core::Rng::new(0);
+    statistics::bootstrap_interval(&[returns], statistics::iqm, 0.95, 2000, &mut rng)
+}
+
+fn seeds_summary(returns: &[f64]) -> Value {
+    if returns.is_empty() {
+        return Value::Null;
+    }
+    let (low, high) = interval(returns);
+    json!({
+        "seeds": returns.len(),
+        "eval_return_mean": statistics::mean(returns),
+        "eval_return_std": statistics::std(returns),
+        "eval_return_min": returns.iter().copied().fold(f64::INFINITY, f64::min),
+        "eval_return_iqm": statistics::iqm(returns),
+        "eval_return_iqm_low": low,
+        "eval_return_iqm_high": high,
+    })
+}
+
+fn seeds_line(returns: &[f64]) -> String {
+    let (low, high) = interval(returns);
+    format!(
+        "{} seeds: mean {:.2}, IQM {:.2} (95 % {low:.2} to {high:.2}), worst {:.2}",
+        returns.len(),
+        statistics::mean(returns),
+        statistics::iqm(returns),
+        returns.iter().copied().fold(f64::INFINITY, f64::min),
+    )
+}

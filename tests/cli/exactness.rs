@@ -1,0 +1,138 @@
+//! A run is a function of its recipe and seed: for any number of threads, killed or not.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{files_below, last_json, run, skinner, stderr};
+
+/// A run of a few seconds with everything that has state: normalisation, schedules, evaluations.
+fn long<'a>(run_dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let set = [
+        "--set",
+        "total_steps=60_000",
+        "--set",
+        "eval.episodes=5",
+        "--set",
+        "wrappers.normalize_obs=true",
+        "--set",
+        "wrappers.normalize_reward=true",
+        "--set",
+        "eval.every=7000",
+    ];
+    [&["train", "ppo-cartpole", "--json", "--run-dir", run_dir][..], &set, more].concat()
+}
+
+/// All files but those that hold wall-clock times.
+fn contents(run_dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let timed = ["run.json", "timing.jsonl", "report.html", "lock"];
+    files_below(run_dir)
+        .into_iter()
+        .filter(|file| {
+            !timed.iter().any(|name| file.ends_with(name)) && !file.starts_with("tensorboard")
+        })
+        .map(|file| (file.display().to_string(), std::fs::read(run_dir.join(&file)).unwrap()))
+        .collect()
+}
+
+fn same(a: &Path, b: &Path) {
+    let (a, b) = (contents(a), contents(b));
+    let names = |all: &[(String, Vec<u8>)]| all.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&a), names(&b));
+    for ((name, a), (_, b)) in a.iter().zip(&b) {
+        assert!(a == b, "{name} differs");
+    }
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &long("one", &["--threads", "1"]));
+    run(dir.path(), &long("again", &["--threads", "1"]));
+    run(dir.path(), &long("two", &["--threads", "2"]));
+    same(&dir.path().join("one"), &dir.path().join("again"));
+    same(&dir.path().join("one"), &dir.path().join("two"));
+    let other = last_json(&run(dir.path(), &long("other", &["--seed", "1"])));
+    let first = last_json(&run(dir.path(), &long("one", &["--resume"])));
+    assert_ne!(other["checkpoint_sha256"], first["checkpoint_sha256"]);
+}
+
+fn start(dir: &Path, args: &[&str]) -> Child {
+    skinner(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Kills at moments spread over the run, several times in the same directory, and resumes.
+#[test]
+fn a_killed_run_ends_as_if_it_had_not_been() {
+    let dir = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let expected = last_json(&run(dir.path(), &long("whole", &[])));
+    let whole = began.elapsed();
+    let mut kills = 0;
+    for (i, fraction) in [0.02, 0.35, 0.62, 0.9].into_iter().enumerate() {
+        let name = format!("killed-{i}");
+        for second in [0.0, 0.17, 0.31] {
+            let more: &[&str] = if second > 0.0 { &["--resume"] } else { &[] };
+            let mut child = start(dir.path(), &long(&name, more));
+            std::thread::sleep(whole.mul_f64(if second > 0.0 { second } else { fraction }));
+            kills += usize::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let resumed = last_json(&run(dir.path(), &long(&name, &["--resume"])));
+        for key in ["checkpoint_sha256", "eval_return_mean", "eval_return_std", "env_steps"] {
+            assert_eq!(resumed[key], expected[key], "{key}, {name}");
+        }
+        same(&dir.path().join("whole"), &dir.path().join(&name));
+    }
+    assert!(kills >= 6, "only {kills} runs were still alive when killed");
+}
+
+#[test]
+fn ctrl_c_saves_and_exits_with_130() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = last_json(&run(dir.path(), &long("whole", &[])));
+    let child = start(dir.path(), &long("stopped", &[]));
+    wait_for(&dir.path().join("stopped/metrics.jsonl"));
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--resume"));
+    let info: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("stopped/run.json")).unwrap())
+            .unwrap();
+    assert_eq!(info["status"], "interrupted");
+    let resumed = last_json(&run(dir.path(), &long("stopped", &["--resume"])));
+    assert_eq!(resumed["checkpoint_sha256"], expected["checkpoint_sha256"]);
+    same(&dir.path().join("whole"), &dir.path().join("stopped"));
+}
+
+/// Until the file has a line.
+fn wait_for(path: &Path) {
+    let began = Instant::now();
+    while std::fs::metadata(path).map_or(0, |m| m.len()) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} stays empty", path.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_finished_run_is_not_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = last_json(&run(dir.path(), &long("r", &[])));
+    let before = contents(&dir.path().join("r"));
+    let again = last_json(&run(dir.path(), &long("r", &["--resume"])));
+    assert_eq!(first, again);
+    assert_eq!(before, contents(&dir.path().join("r")));
+}
+
+#[test]
+fn resume_without_a_run_starts_one() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &long("r", &["--resume"]));
+    run(dir.path(), &long("whole", &[]));
+    same(&dir.path().join("r"), &dir.path().join("whole"));
+}
