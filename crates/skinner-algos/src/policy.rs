@@ -120,6 +120,9 @@ impl ActionBatch {
 
 /// Rows of `width` at `indices`.
 pub(crate) fn gather<T: Copy>(all: &[T], width: usize, indices: &[usize]) -> Vec<T> {
+    if width == 1 {
+        return indices.iter().map(|&i| all[i]).collect();
+    }
     let mut out = Vec::with_capacity(indices.len() * width);
     for &i in indices {
         out.extend_from_slice(&all[i * width..(i + 1) * width]);

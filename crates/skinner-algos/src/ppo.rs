@@ -194,33 +194,38 @@ impl Ppo {
 
         let mut rows: Vec<usize> = (0..config.batch_size()).collect();
         let minibatch_size = config.batch_size() / config.num_minibatches;
-        let mut sums = Minibatch::default();
+        let (mut sums, mut minibatches) = (Losses::default(), 0.0);
+        let (mut grad_norms, mut updates) = (0.0, 0.0);
         'epochs: for _ in 0..config.update_epochs {
             self.learner.state.rng.shuffle(&mut rows);
             for minibatch in rows.chunks_exact(minibatch_size) {
                 let seen = self.minibatch(minibatch, &advantage, &target, clip_coef);
                 sums.add(&seen);
-                if self.config.target_kl > 0.0
-                    && f64::from(seen.approx_kl) > 1.5 * self.config.target_kl
-                {
+                minibatches += 1.0;
+                if self.config.target_kl > 0.0 && seen.approx_kl > 1.5 * self.config.target_kl {
                     self.learner.grad.fill(0.0);
                     break 'epochs;
                 }
                 let max_grad_norm = self.config.max_grad_norm;
-                sums.grad_norm += self.learner.step_optimizer(learning_rate, max_grad_norm)?;
+                grad_norms += self.learner.step_optimizer(learning_rate, max_grad_norm)?;
+                updates += 1.0;
             }
         }
         self.learner.state.iterations += 1;
         let mut metrics = Metrics::new();
         self.learner.episode_metrics(&mut metrics);
-        sums.report(&mut metrics);
+        sums.report(minibatches, &mut metrics);
+        if updates > 0.0 {
+            metrics.set("grad_norm", grad_norms / updates);
+        }
         metrics.set("explained_variance", explained);
         metrics.set("learning_rate", learning_rate);
         metrics.set("clip_coef", clip_coef);
         Ok(metrics)
     }
 
-    /// Loss and gradient of one minibatch.
+    /// Loss and gradient of one minibatch, taken in parts that stay in cache: once advantages are
+    /// normalised, every term is a sum over rows.
     fn minibatch(
         &mut self,
         rows: &[usize],
@@ -228,16 +233,31 @@ impl Ppo {
         target: &[f32],
         clip: f32,
     ) -> Losses {
+        let mut advantage = gather(advantage, 1, rows);
+        if self.config.norm_adv {
+            normalize_advantage(&mut advantage);
+        }
+        let scale = 1.0 / rows.len() as f32;
+        let mut losses = Losses::default();
+        for (rows, advantage) in rows.chunks(PART).zip(advantage.chunks(PART)) {
+            losses.add(&self.part(rows, advantage, target, clip, scale));
+        }
+        losses
+    }
+
+    fn part(
+        &mut self,
+        rows: &[usize],
+        advantage: &[f32],
+        target: &[f32],
+        clip: f32,
+        scale: f32,
+    ) -> Losses {
         let config = &self.config;
         let OnPolicy { policy, tape, buffer, actions, grad, .. } = &mut self.learner;
         let n = rows.len();
-        let scale = 1.0 / n as f32;
         let obs = gather(&buffer.obs, buffer.obs.len() / buffer.len(), rows);
         let actions = actions.gather(rows);
-        let mut advantage = gather(advantage, 1, rows);
-        if config.norm_adv {
-            normalize_advantage(&mut advantage);
-        }
 
         policy.network().forward(&policy.params, &obs, tape);
         let dist = policy.distribution(tape);
@@ -249,7 +269,7 @@ impl Ppo {
             (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
         let old_log_prob = gather(&buffer.log_prob, 1, rows);
         let surrogate =
-            clipped_surrogate(&log_prob, &old_log_prob, &advantage, clip, scale, &mut d_log_prob);
+            clipped_surrogate(&log_prob, &old_log_prob, advantage, clip, scale, &mut d_log_prob);
         entropy_bonus(&entropy, config.ent_coef as f32, scale, &mut d_entropy);
         let (target, coef) = (gather(target, 1, rows), config.vf_coef as f32);
         let value_loss = if config.clip_vloss {
@@ -262,52 +282,42 @@ impl Ppo {
         let d_head = dist.backward(&actions, &d_log_prob, &d_entropy);
         policy.backward(&obs, tape, &d_head, &d_value, grad);
         Losses {
-            policy_loss: surrogate.loss,
-            value_loss,
-            entropy: entropy.iter().sum::<f32>() * scale,
-            approx_kl: surrogate.approx_kl,
-            clipfrac: surrogate.clipfrac,
+            policy_loss: f64::from(surrogate.loss),
+            value_loss: f64::from(value_loss),
+            entropy: f64::from(entropy.iter().sum::<f32>() * scale),
+            approx_kl: f64::from(surrogate.approx_kl),
+            clipfrac: f64::from(surrogate.clipfrac),
         }
     }
 }
 
-/// What one minibatch showed.
-struct Losses {
-    policy_loss: f32,
-    value_loss: f32,
-    entropy: f32,
-    approx_kl: f32,
-    clipfrac: f32,
-}
+/// Rows whose activations stay in the second-level cache.
+const PART: usize = 512;
 
-/// Sums over the minibatches of an iteration.
-#[derive(Default)]
-struct Minibatch {
-    count: f64,
+/// Means over a minibatch, or sums of such means.
+#[derive(Clone, Copy, Default)]
+struct Losses {
     policy_loss: f64,
     value_loss: f64,
     entropy: f64,
     approx_kl: f64,
     clipfrac: f64,
-    grad_norm: f64,
 }
 
-impl Minibatch {
-    fn add(&mut self, seen: &Losses) {
-        self.count += 1.0;
-        self.policy_loss += f64::from(seen.policy_loss);
-        self.value_loss += f64::from(seen.value_loss);
-        self.entropy += f64::from(seen.entropy);
-        self.approx_kl += f64::from(seen.approx_kl);
-        self.clipfrac += f64::from(seen.clipfrac);
+impl Losses {
+    fn add(&mut self, other: &Self) {
+        self.policy_loss += other.policy_loss;
+        self.value_loss += other.value_loss;
+        self.entropy += other.entropy;
+        self.approx_kl += other.approx_kl;
+        self.clipfrac += other.clipfrac;
     }
 
-    fn report(&self, metrics: &mut Metrics) {
-        metrics.set("policy_loss", self.policy_loss / self.count);
-        metrics.set("value_loss", self.value_loss / self.count);
-        metrics.set("entropy", self.entropy / self.count);
-        metrics.set("approx_kl", self.approx_kl / self.count);
-        metrics.set("clipfrac", self.clipfrac / self.count);
-        metrics.set("grad_norm", self.grad_norm / self.count);
+    fn report(&self, minibatches: f64, metrics: &mut Metrics) {
+        metrics.set("policy_loss", self.policy_loss / minibatches);
+        metrics.set("value_loss", self.value_loss / minibatches);
+        metrics.set("entropy", self.entropy / minibatches);
+        metrics.set("approx_kl", self.approx_kl / minibatches);
+        metrics.set("clipfrac", self.clipfrac / minibatches);
     }
 }

@@ -366,8 +366,22 @@ unsafe fn dense_gradient<S: Simd>(
     let outputs = d_bias.len();
     let inputs = d_weight.len() / outputs;
     let batch = d.len() / outputs;
-    for row in d.chunks_exact(outputs) {
-        unsafe { in_place!(S, d_bias, |sum, row| S::add(sum, row)) };
+    // The bias is the weight of an input that is always 1.
+    let (one, d_rows, sums) = (1.0f32, d.as_ptr(), d_bias.as_mut_ptr());
+    unsafe {
+        product::<S>(Product {
+            m: 1,
+            n: outputs,
+            k: batch,
+            a: &raw const one,
+            a_row: 0,
+            a_col: 0,
+            b: d_rows,
+            b_row: outputs,
+            c: sums,
+            c_row: outputs,
+            start: Start::Keep,
+        });
     }
     if outputs < S::LANES / 2 && inputs > outputs {
         // The transposed product has long rows, so its vectors are full.
@@ -454,15 +468,25 @@ unsafe fn dense_input_gradient<S: Simd>(
 
 /// `[rows, columns]` to `[columns, rows]`.
 fn transpose(matrix: &[f32], rows: usize, columns: usize, out: &mut Vec<f32>) {
-    const TILE: usize = 8;
+    const TILE: usize = 4;
     out.resize(rows * columns, 0.0);
-    for i in (0..rows).step_by(TILE) {
-        for j in (0..columns).step_by(TILE) {
-            for jj in j..(j + TILE).min(columns) {
-                for ii in i..(i + TILE).min(rows) {
-                    out[jj * rows + ii] = matrix[ii * columns + jj];
-                }
+    let (whole_rows, whole_columns) = (rows / TILE * TILE, columns / TILE * TILE);
+    for i in (0..whole_rows).step_by(TILE) {
+        for j in (0..whole_columns).step_by(TILE) {
+            let mut tile = [[0.0; TILE]; TILE];
+            for (k, row) in tile.iter_mut().enumerate() {
+                row.copy_from_slice(&matrix[(i + k) * columns + j..][..TILE]);
             }
+            for l in 0..TILE {
+                let column = [tile[0][l], tile[1][l], tile[2][l], tile[3][l]];
+                out[(j + l) * rows + i..][..TILE].copy_from_slice(&column);
+            }
+        }
+    }
+    for i in 0..rows {
+        let first = if i < whole_rows { whole_columns } else { 0 };
+        for j in first..columns {
+            out[j * rows + i] = matrix[i * columns + j];
         }
     }
 }

@@ -173,44 +173,38 @@ impl Network for Mlp {
     ) {
         let last = self.layers.len() - 1;
         let MlpTape { outputs, d_current, d_next, scratch } = tape;
-        d_current.clear();
-        d_current.extend_from_slice(d_outputs[0]);
-        kernels::through_activation(
-            self.isa,
-            self.layers[last].activation,
-            d_current,
-            &outputs[last],
-        );
+        let mut width = d_outputs[0].len();
+        grow(d_current, width);
+        d_current[..width].copy_from_slice(d_outputs[0]);
+        let activation = self.layers[last].activation;
+        kernels::through_activation(self.isa, activation, &mut d_current[..width], &outputs[last]);
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             let x = if i == 0 { input } else { &outputs[i - 1] };
+            let d = &d_current[..width];
             let (d_weight, d_bias) =
                 d_params[layer.weight.start..layer.bias.end].split_at_mut(layer.weight.len());
-            kernels::weight_gradient(self.isa, x, d_current, d_weight, d_bias, scratch);
+            kernels::weight_gradient(self.isa, x, d, d_weight, d_bias, scratch);
             if i > 0 {
-                d_next.resize(x.len(), 0.0);
+                grow(d_next, x.len());
                 let through = Some((self.layers[i - 1].activation, x));
-                kernels::input_gradient(
-                    self.isa,
-                    layer.dense(params),
-                    d_current,
-                    d_next,
-                    through,
-                    scratch,
-                );
+                let d_x = &mut d_next[..x.len()];
+                kernels::input_gradient(self.isa, layer.dense(params), d, d_x, through, scratch);
                 std::mem::swap(d_current, d_next);
+                width = x.len();
             }
         }
         if let Some(d_input) = d_input {
-            kernels::input_gradient(
-                self.isa,
-                self.layers[0].dense(params),
-                d_current,
-                d_input,
-                None,
-                scratch,
-            );
+            let (first, d) = (self.layers[0].dense(params), &d_current[..width]);
+            kernels::input_gradient(self.isa, first, d, d_input, None, scratch);
         }
+    }
+}
+
+/// Room for `n` numbers; a buffer never shrinks, so that it is not cleared anew in each pass.
+fn grow(buffer: &mut Vec<f32>, n: usize) {
+    if buffer.len() < n {
+        buffer.resize(n, 0.0);
     }
 }
 
