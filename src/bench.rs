@@ -1,7 +1,9 @@
 //! `skinner bench`: what this machine does in a second.
+
 use std::hint::black_box;
 use std::time::Instant;
 
+use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use skinner_algos::{Algorithm, AlgorithmConfig, Policy, PolicyConfig, ppo};
 use skinner_core::{Actions, Rng, SeedSequence, Space, StepBatch, VecEnv};
@@ -10,7 +12,27 @@ use skinner_nn::ActorCriticTape;
 
 use crate::out;
 
-pub(crate) fn bench(seconds: f64, as_json: bool) -> anyhow::Result<()> {
+/// Floating-point operations in the matrix products of one update of a 4-64-64 actor (2 actions) and critic on
+/// 256 rows: forward, weight gradients, and input gradients above the first layer.
+const MINIBATCH_FLOP: usize = {
+    let (first, hidden, last) = (4 * 64, 64 * 64, 64 * 2 + 64);
+    2 * 256 * (2 * (2 * first + 2 * hidden + last) + 2 * hidden + last)
+};
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Environment steps on one thread
+    Envs,
+    /// Environment steps on one thread and on all
+    Threads,
+    /// Policy inference and gradient steps
+    Updates,
+    /// Whole PPO for 1 to 4,096 environments
+    Ppo,
+}
+
+pub(crate) fn bench(only: Option<Part>, seconds: f64, as_json: bool) -> anyhow::Result<()> {
     let mut results = Map::new();
     let mut put = |name: &str, value: f64, unit: &str| -> anyhow::Result<()> {
         if !as_json {
@@ -19,21 +41,41 @@ pub(crate) fn bench(seconds: f64, as_json: bool) -> anyhow::Result<()> {
         results.insert(name.to_owned(), json!(value));
         Ok(())
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for id in
-        ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "FrozenLake-v1", "Taxi-v4"]
-    {
-        put(&format!("env_steps_per_second/{id}"), env_steps(id, 1024, 1, seconds)?, "steps/s")?;
+    let wanted = |part: Part| only.is_none_or(|only| only == part);
+    if wanted(Part::Envs) {
+        for id in [
+            "CartPole-v1",
+            "Acrobot-v1",
+            "MountainCar-v0",
+            "Pendulum-v1",
+            "FrozenLake-v1",
+            "Taxi-v4",
+        ] {
+            put(
+                &format!("env_steps_per_second/{id}"),
+                env_steps(id, 1024, 1, seconds)?,
+                "steps/s",
+            )?;
+        }
     }
-    for threads in [1, cores] {
-        let rate = env_steps("CartPole-v1", 1024, threads, seconds)?;
-        put(&format!("env_steps_per_second/CartPole-v1/threads-{threads}"), rate, "steps/s")?;
+    if wanted(Part::Threads) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for threads in [1, cores.max(2)] {
+            let rate = env_steps("CartPole-v1", 1024, threads, seconds)?;
+            put(&format!("env_steps_per_second/CartPole-v1/threads-{threads}"), rate, "steps/s")?;
+        }
     }
-    put("policy_inference_batch_1", inference(seconds)? * 1e6, "µs")?;
-    put("ppo_minibatch_update_256x4-64-64", minibatch(seconds)? * 1e6, "µs")?;
-    for num_envs in [1, 4, 16, 64, 256, 1024, 4096] {
-        let rate = ppo_steps(num_envs, seconds)?;
-        put(&format!("ppo_steps_per_second/num_envs-{num_envs}"), rate, "steps/s")?;
+    if wanted(Part::Updates) {
+        put("multiply_add_peak_gflops", skinner_nn::multiply_add_peak() / 1e9, "GFLOP/s")?;
+        put("policy_inference_batch_1", inference(seconds)? * 1e6, "µs")?;
+        put("ppo_minibatch_update_256x4-64-64", minibatch(seconds)? * 1e6, "µs")?;
+        put("ppo_minibatch_update_flop", MINIBATCH_FLOP as f64, "operations in matrix products")?;
+    }
+    if wanted(Part::Ppo) {
+        for num_envs in [1, 4, 16, 64, 256, 1024, 4096] {
+            let rate = ppo_steps(num_envs, seconds)?;
+            put(&format!("ppo_steps_per_second/num_envs-{num_envs}"), rate, "steps/s")?;
+        }
     }
     if as_json { out(&Value::Object(results).to_string()) } else { Ok(()) }
 }
@@ -54,24 +96,28 @@ fn rate(seconds: f64, mut f: impl FnMut() -> anyhow::Result<u64>) -> anyhow::Res
     Ok(rates[2])
 }
 
-/// Steps a second under uniformly random actions.
+/// Steps a second under uniformly random actions, drawn beforehand.
 fn env_steps(id: &str, num_envs: usize, threads: usize, seconds: f64) -> anyhow::Result<f64> {
-    let mut envs =
-        catalog::make(&EnvConfig::from_id(id)?, num_envs, &SeedSequence::new(1), threads)?;
-    let mut step = StepBatch::new(num_envs, envs.observation_space().flat_width());
-    let mut obs = vec![0.0; num_envs * envs.observation_space().flat_width()];
-    envs.reset(&mut obs)?;
+    const DRAWN: usize = 16;
+    let seed = SeedSequence::new(1);
+    let mut envs = catalog::make(&EnvConfig::from_id(id)?, num_envs, &seed, threads)?;
+    let width = envs.observation_space().flat_width();
+    let mut step = StepBatch::new(num_envs, width);
+    envs.reset(&mut vec![0.0; num_envs * width])?;
     let space = envs.action_space().clone();
+    let mut continuous = vec![0.0; DRAWN * num_envs * space.width()];
     let mut rng = Rng::new(2);
-    let (mut discrete, mut continuous) =
-        (vec![0u32; num_envs], vec![0.0f32; num_envs * space.width()]);
+    continuous.chunks_mut(space.width()).for_each(|row| space.sample(&mut rng, row));
+    let discrete: Vec<u32> = continuous.iter().map(|&x| x as u32).collect();
+    let is_box = matches!(space, Space::Box { .. });
+    let (mut t, width) = (0, space.width());
     rate(seconds, || {
-        let actions = if let Space::Discrete(n) = space {
-            discrete.iter_mut().for_each(|a| *a = rng.below(n) as u32);
-            Actions::Discrete(&discrete, 1)
+        t = (t + 1) % DRAWN;
+        let rows = t * num_envs * width..(t + 1) * num_envs * width;
+        let actions = if is_box {
+            Actions::Continuous(&continuous[rows], width)
         } else {
-            continuous.chunks_mut(space.width()).for_each(|row| space.sample(&mut rng, row));
-            Actions::Continuous(&continuous, space.width())
+            Actions::Discrete(&discrete[rows], width)
         };
         envs.step(actions, &mut step)?;
         Ok(num_envs as u64)

@@ -53,6 +53,9 @@ enum Command {
         /// Print one JSON object as the last line
         #[arg(long)]
         json: bool,
+        /// Measure this alone
+        #[arg(long)]
+        only: Option<bench::Part>,
         /// Seconds for each measurement
         #[arg(long, default_value_t = 0.5)]
         seconds: f64,
@@ -163,7 +166,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             out(recipe.to_toml()?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Bench { json, seconds } => bench::bench(seconds, json).map(|()| ExitCode::SUCCESS),
+        Command::Bench { json, only, seconds } => {
+            bench::bench(only, seconds, json).map(|()| ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "skinner", &mut script);

@@ -118,7 +118,7 @@ impl A2c {
     ) -> Result<Self, AlgoError> {
         config.validate()?;
         let optimizer = (config.optimizer, config.optimizer_epsilon);
-        let learner = OnPolicy::new(&config.policy, true, optimizer, envs, seed)?;
+        let learner = OnPolicy::new(&config.policy, true, optimizer, config.num_envs, envs, seed)?;
         Ok(Self { config, learner })
     }
 

@@ -58,13 +58,19 @@ impl OnPolicy {
         config: &PolicyConfig,
         critic: bool,
         optimizer: (OptimizerKind, f64),
+        num_envs: usize,
         envs: &mut dyn VecEnv,
         seed: &SeedSequence,
     ) -> Result<Self, AlgoError> {
+        if envs.num_envs() != num_envs {
+            let given = envs.num_envs();
+            let what = format!("num_envs = {num_envs}, but {given} environments were given");
+            return Err(AlgoError::Conflict(what));
+        }
         let weights = &mut seed.child(STREAM_WEIGHTS).rng();
         let (observation_space, action_space) = (envs.observation_space(), envs.action_space());
         let policy = Policy::new(config, observation_space, action_space, critic, weights)?;
-        let (num_envs, width) = (envs.num_envs(), observation_space.flat_width());
+        let width = observation_space.flat_width();
         let num_params = policy.network().num_params();
         let mut obs = vec![0.0; num_envs * width];
         envs.reset(&mut obs)?;

@@ -79,6 +79,22 @@ impl ActionBatch {
         }
     }
 
+    /// The first row's first index: the action of a `Discrete` space.
+    ///
+    /// # Panics
+    /// If the actions are continuous.
+    pub fn discrete_action(&self) -> usize {
+        self.discrete()[0] as usize
+    }
+
+    /// All numbers of continuous actions.
+    ///
+    /// # Panics
+    /// If the actions are discrete.
+    pub fn continuous_actions(&self) -> &[f32] {
+        self.continuous()
+    }
+
     /// Adds the rows of `other`, which is of the same kind.
     pub(crate) fn extend(&mut self, other: &Self) {
         match (self, other) {
@@ -106,14 +122,14 @@ impl ActionBatch {
     fn discrete(&self) -> &[u32] {
         match self {
             Self::Discrete(values, _) => values,
-            Self::Continuous(..) => unreachable!("a categorical policy draws indices"),
+            Self::Continuous(..) => panic!("these actions are continuous, not indices"),
         }
     }
 
     fn continuous(&self) -> &[f32] {
         match self {
             Self::Continuous(values, _) => values,
-            Self::Discrete(..) => unreachable!("a Gaussian policy draws numbers"),
+            Self::Discrete(..) => panic!("these actions are indices, not continuous"),
         }
     }
 }

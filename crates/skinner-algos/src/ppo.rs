@@ -146,7 +146,7 @@ impl Ppo {
     ) -> Result<Self, AlgoError> {
         config.validate()?;
         let optimizer = (OptimizerKind::Adam, config.adam_epsilon);
-        let learner = OnPolicy::new(&config.policy, true, optimizer, envs, seed)?;
+        let learner = OnPolicy::new(&config.policy, true, optimizer, config.num_envs, envs, seed)?;
         Ok(Self { config, learner })
     }
 

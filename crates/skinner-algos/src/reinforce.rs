@@ -120,7 +120,8 @@ impl Reinforce {
         config.validate()?;
         let critic = config.baseline == Baseline::Value;
         let optimizer = (OptimizerKind::Adam, config.adam_epsilon);
-        let learner = OnPolicy::new(&config.policy, critic, optimizer, envs, seed)?;
+        let learner =
+            OnPolicy::new(&config.policy, critic, optimizer, config.num_envs, envs, seed)?;
         Ok(Self { config, learner })
     }
 

@@ -578,6 +578,45 @@ unsafe fn sum_of_squares<S: Simd>(x: &[f32]) -> f32 {
     }
 }
 
+/// 24 independent chains of multiply-adds, `rounds` times: what the registers allow at best.
+#[inline(always)]
+unsafe fn multiply_adds<S: Simd>(rounds: usize) -> f32 {
+    unsafe {
+        let (a, b) = (S::splat(0.999), S::splat(1e-3));
+        let mut chains = [S::splat(0.0); 24];
+        for (i, chain) in chains.iter_mut().enumerate() {
+            *chain = S::splat(std::hint::black_box(i as f32));
+        }
+        for _ in 0..rounds {
+            for chain in &mut chains {
+                *chain = S::fma(*chain, a, b);
+            }
+        }
+        let mut total = S::splat(0.0);
+        for chain in chains {
+            total = S::add(total, chain);
+        }
+        S::sum(total)
+    }
+}
+
+/// The most floating-point operations a second that one core reaches in f32 multiply-adds: the limit
+/// against which kernels are judged.
+pub fn multiply_add_peak() -> f64 {
+    let isa = instruction_set();
+    let lanes = match isa {
+        InstructionSet::Avx512 => 16,
+        InstructionSet::Avx2 | InstructionSet::Plain => 8,
+    };
+    let rounds = 200_000;
+    let once = || {
+        let began = std::time::Instant::now();
+        std::hint::black_box(peak(isa, std::hint::black_box(rounds)));
+        (rounds * 24 * lanes * 2) as f64 / began.elapsed().as_secs_f64()
+    };
+    (0..20).map(|_| once()).fold(0.0, f64::max)
+}
+
 /// Makes a safe function that picks the implementer of a kernel at run time.
 macro_rules! dispatch {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)? { $check:expr }) => {
@@ -623,6 +662,9 @@ mod adam_update {
 mod squared_norm {
     pub(super) use super::sum_of_squares as inner;
 }
+mod peak {
+    pub(super) use super::multiply_adds as inner;
+}
 mod through_activation {
     pub(super) use super::deactivate as inner;
 }
@@ -665,6 +707,11 @@ dispatch! {
     fn adam_update(step: AdamStep, params: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32]) {{
         assert!(grad.len() == params.len() && m.len() == params.len() && v.len() == params.len());
     }}
+}
+
+dispatch! {
+    /// Multiply-adds in registers.
+    fn peak(rounds: usize) -> f32 {{}}
 }
 
 dispatch! {

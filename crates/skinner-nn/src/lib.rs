@@ -11,7 +11,9 @@ mod optimizer;
 mod simd;
 
 pub use actor_critic::{ActorCritic, ActorCriticShape, ActorCriticTape, FEATURES, HEAD, VALUE};
-pub use kernels::{Activation, InstructionSet, available_instruction_sets, instruction_set};
+pub use kernels::{
+    Activation, InstructionSet, available_instruction_sets, instruction_set, multiply_add_peak,
+};
 pub use mlp::{Mlp, MlpTape};
 pub use network::Network;
 pub use optimizer::{Optimizer, OptimizerKind};
