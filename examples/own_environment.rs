@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
 
     let file = std::env::temp_dir().join("trolley.policy");
-    std::fs::write(&file, ppo.learner.policy.to_bytes()?)?;
+    std::fs::write(&file, ppo.learner.policy_for_use(&envs).to_bytes()?)?;
     let policy = Policy::from_bytes(&std::fs::read(&file)?)?;
 
     let (mut trolley, mut rng) = (trolley, Rng::new(7));

@@ -20,11 +20,6 @@ use crate::{EvalArgs, note, out, train};
 /// Environments that evaluation steps together.
 const EVAL_ENVS: usize = 20;
 
-/// Pictures a second where the environment has no pace of its own.
-const FRAMES_PER_SECOND: f32 = 30.0;
-/// The same for worlds made of tiles.
-const TILES_PER_SECOND: f32 = 4.0;
-
 /// The stream of the final evaluation's environments.
 pub(crate) fn stream_final(root: &SeedSequence) -> SeedSequence {
     root.child(STREAM_EVAL).child(0)
@@ -82,13 +77,14 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
         None => stream_final(&SeedSequence::new(recipe.run.seed)),
     };
     if args.render.is_some() || args.show {
-        let scenes = record(&recipe, policy, moments, &seed)?;
+        let (scenes, pace) =
+            (record(&recipe, policy, moments, &seed)?, recipe.env.frames_per_second());
         if let Some(file) = &args.render {
-            draw(&scenes, file)?;
+            draw(&scenes, pace, file)?;
             note(&format!("drew {} pictures of one episode: {}", scenes.len(), file.display()));
         }
         if args.show {
-            show(&scenes)?;
+            show(&scenes, pace)?;
         }
     }
     let episodes = args.episodes.map_or(recipe.run.eval.episodes, |n| n as usize);
@@ -181,12 +177,12 @@ fn record(
     Ok(scenes)
 }
 
-fn draw(scenes: &[Scene], path: &Path) -> anyhow::Result<()> {
+fn draw(scenes: &[Scene], pace: f32, path: &Path) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     match path.extension().and_then(|e| e.to_str()) {
         Some("gif") => {
             let file = BufWriter::new(File::create(path).with_context(cannot)?);
-            render::write_gif(scenes, pace(scenes), file).with_context(cannot)
+            render::write_gif(scenes, pace, file).with_context(cannot)
         }
         Some("svg") => {
             let svg = scenes.last().map(render::to_svg).unwrap_or_default();
@@ -196,20 +192,12 @@ fn draw(scenes: &[Scene], path: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn pace(scenes: &[Scene]) -> f32 {
-    if scenes.len() > 120 {
-        FRAMES_PER_SECOND
-    } else {
-        TILES_PER_SECOND.max(scenes.len() as f32 / 10.0)
-    }
-}
-
-fn show(scenes: &[Scene]) -> anyhow::Result<()> {
+fn show(scenes: &[Scene], pace: f32) -> anyhow::Result<()> {
     let mut terminal = std::io::stderr().lock();
     if !terminal.is_terminal() {
         bail!("--show needs a terminal; --render FILE.gif draws into a file");
     }
-    let pause = std::time::Duration::from_secs_f32(1.0 / pace(scenes));
+    let pause = std::time::Duration::from_secs_f32(1.0 / pace);
     for scene in scenes {
         let picture = render::to_terminal(scene, 60);
         write!(terminal, "\x1b[H\x1b[2J{picture}")?;

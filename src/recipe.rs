@@ -86,8 +86,6 @@ pub(crate) struct Wrappers {
     pub normalize_obs: bool,
     /// Divide rewards by the running deviation of the discounted return (training only).
     pub normalize_reward: bool,
-    /// Bound on normalised observations and rewards.
-    pub normalize_clip: f32,
     /// Show the agent actions in [-1, 1].
     pub rescale_action: bool,
 }
@@ -98,7 +96,6 @@ impl Default for Wrappers {
             frame_stack: 1,
             normalize_obs: false,
             normalize_reward: false,
-            normalize_clip: 10.0,
             rescale_action: false,
         }
     }
@@ -182,10 +179,10 @@ impl Recipe {
         if wrappers.frame_stack == 0 {
             bail!("wrappers.frame_stack = 0 is out of range: must be at least 1");
         }
-        if wrappers.normalize_clip.is_nan() || wrappers.normalize_clip <= 0.0 {
+        if !self.env.always_ends() {
             bail!(
-                "wrappers.normalize_clip = {} is out of range: must be above 0",
-                wrappers.normalize_clip
+                "{} has no time limit, and a greedy policy may walk for ever: set env.max_episode_steps, for example to 1000",
+                self.env.id()
             );
         }
         if self.run.eval.episodes == 0 || self.run.eval.episodes_on_the_way == 0 {
@@ -222,7 +219,6 @@ impl Recipe {
             obs: wrappers.normalize_obs,
             reward: wrappers.normalize_reward,
             gamma: self.algorithm.gamma(),
-            clip: wrappers.normalize_clip,
         };
         Ok(Box::new(Normalize::new(envs, config)))
     }
@@ -236,10 +232,7 @@ impl Recipe {
     ) -> anyhow::Result<Box<dyn VecEnv>> {
         let envs = self.wrap(catalog::make(&self.env, num_envs, seed, 1)?)?;
         Ok(match moments {
-            Some(moments) => {
-                let clip = self.run.wrappers.normalize_clip;
-                Box::new(Normalize::frozen(envs, moments.clone(), clip)?)
-            }
+            Some(moments) => Box::new(Normalize::frozen(envs, moments.clone())?),
             None => envs,
         })
     }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use skinner_algos::{Algorithm, STREAM_ENVS};
 use skinner_core::{Metrics, SeedSequence, VecEnv, statistics};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
+use skinner_run::error::RunError;
 use skinner_run::history::History;
 use skinner_run::logger::Logger;
 use skinner_run::run_dir::{RunDir, RunInfo, Status};
@@ -83,6 +84,9 @@ fn train_seeds(
     let threads = args.threads.map_or(cores, |n| n as usize).min(count as usize);
     let seeds: Vec<u64> = (recipe.run.seed..).take(count as usize).collect();
     let dirs: Vec<PathBuf> = seeds.iter().map(|seed| path.join(format!("seed-{seed}"))).collect();
+    if let Some(taken) = dirs.iter().find(|dir| !args.resume && RunDir::is_run(dir)) {
+        bail!(RunError::HoldsARun { path: taken.clone() });
+    }
     let mut runs = Vec::new();
     // Every directory is claimed before any seed starts, so that nothing is lost to a clash.
     for (&seed, dir) in seeds.iter().zip(&dirs) {
@@ -236,8 +240,10 @@ impl<'a> Run<'a> {
             let state = restore(checkpoint, &mut algorithm, envs.as_mut())?;
             (best, evaluated) = (state.best, state.evaluated);
             finished = info.result.filter(|_| evaluated && info.status == Status::Finished);
-            let step = checkpoint.step;
-            bars.suspend(|| note(&format!("resuming {} from step {step}", path.display())));
+            if finished.is_none() {
+                let step = checkpoint.step;
+                bars.suspend(|| note(&format!("resuming {} from step {step}", path.display())));
+            }
         }
         let earlier = History::read(run_dir.timing_path())?;
         let bar = bars.add(ProgressBar::new(recipe.algorithm.total_steps()));

@@ -47,6 +47,7 @@ fn wrong_types_and_ranges() {
     set_says("wrappers.frame_stack=0", &["frame_stack", "at least 1"]);
     set_says("env.max_episode_steps=0", &["max_episode_steps", "CartPole-v1"]);
     set_says("gamma", &["gamma", "="]);
+    set_says("env=CliffWalking-v1", &["CliffWalking-v1", "env.max_episode_steps"]);
 }
 
 #[test]
@@ -75,14 +76,23 @@ fn arguments_that_make_no_sense() {
     assert!(stderr(&usage).contains("train"), "{}", stderr(&usage));
 }
 
-/// Forces of such a size overflow; the run stops and says where.
+/// A reward beyond what an f32 holds: the run stops and says where.
 #[test]
 fn a_number_that_is_not_finite_stops_the_run() {
     let dir = tempfile::tempdir().unwrap();
     says(
         dir.path(),
-        &["train", "ppo-pendulum", "--run-dir", "r", "--set", "env.g=1e200"],
-        &["environment", "finite"],
+        &[
+            "train",
+            "ppo-cartpole",
+            "--run-dir",
+            "r",
+            "--set",
+            "env=GaussianBandit-v0",
+            "--set",
+            "env.means=[1e300, 1e300]",
+        ],
+        &["environment 0", "reward inf", "finite"],
     );
     let info = std::fs::read_to_string(dir.path().join("r/run.json")).unwrap();
     assert!(info.contains("failed"), "{info}");

@@ -9,7 +9,7 @@ use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
 use crate::error::{AlgoError, not_negative, positive, require};
-use crate::on_policy::OnPolicy;
+use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::PolicyConfig;
 
 /// Hyper-parameters.
@@ -162,7 +162,7 @@ impl A2c {
         let d_head = dist.backward(actions, &d_log_prob, &d_entropy);
         let mut metrics = Metrics::new();
         metrics.set("policy_loss", policy_loss);
-        metrics.set("value_loss", value_loss);
+        metrics.set("value_loss", unweighted(value_loss, config.vf_coef));
         metrics.set("entropy", entropy.iter().sum::<f32>() * scale);
         metrics.set("explained_variance", explained_variance(steps.value, &target));
         policy.backward(&buffer.obs, tape, &d_head, &d_value, grad);

@@ -1,8 +1,26 @@
 //! Reinforcement-learning algorithms, one file each, read downwards like their papers. They know no
 //! environment by name, no file and no terminal.
 //!
-//! Each module has a `Config`, and a struct with `new`, `iteration` (collect and learn), `save` and `load`.
+//! Each module has a `Config`, and a struct with `new` and `iteration` (collect and learn).
 //! [`Algorithm`] is the list of them all.
+//!
+//! ```
+//! use skinner_algos::{evaluate, ppo};
+//! use skinner_core::SeedSequence;
+//! use skinner_envs::catalog::{self, EnvConfig};
+//!
+//! let seed = SeedSequence::new(1);
+//! let cartpole = EnvConfig::from_id("CartPole-v1")?;
+//! let mut envs = catalog::make(&cartpole, 8, &seed.child(0), 1)?;
+//! let config = ppo::Config { total_steps: 20_480, learning_rate: 1e-3, ..ppo::Config::default() };
+//! let mut ppo = ppo::Ppo::new(config, envs.as_mut(), &seed.child(1))?;
+//! ppo.train(envs.as_mut(), |_, metrics| assert!(metrics.get("entropy").is_some()))?;
+//!
+//! let mut envs = catalog::make(&cartpole, 10, &seed.child(2), 1)?;
+//! let episodes = evaluate(&ppo.learner.policy, envs.as_mut(), 10)?;
+//! assert!(episodes.iter().all(|episode| episode.length > 30));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod a2c;
 mod error;

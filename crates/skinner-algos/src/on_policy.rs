@@ -34,6 +34,11 @@ pub struct OnPolicy {
     step: StepBatch,
 }
 
+/// A loss without its weight, as it is logged.
+pub(crate) fn unweighted(loss: f32, coef: f64) -> f64 {
+    if coef > 0.0 { f64::from(loss) / coef } else { 0.0 }
+}
+
 /// What of [`OnPolicy`] a checkpoint holds beside parameters and moments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -94,6 +99,14 @@ impl OnPolicy {
             step: StepBatch::new(num_envs, width),
             policy,
         })
+    }
+
+    /// The policy as it is used outside of training: with the statistics by which `envs`, the training
+    /// environments, normalise observations.
+    pub fn policy_for_use(&self, envs: &dyn VecEnv) -> Policy {
+        let mut policy = self.policy.clone();
+        policy.obs_moments = envs.obs_statistics().cloned();
+        policy
     }
 
     /// Environment steps so far, over all environments.

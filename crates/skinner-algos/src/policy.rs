@@ -164,8 +164,8 @@ pub struct Policy {
     head: Head,
     /// The flat parameters of actor, critic and log-std.
     pub params: Vec<f32>,
-    /// Statistics by which [`Policy::choose`] normalises raw observations; trainers' environments do it
-    /// themselves.
+    /// Statistics by which [`Policy::choose`] normalises observations, set by
+    /// [`OnPolicy::policy_for_use`](crate::OnPolicy::policy_for_use); in training the environments do it.
     pub obs_moments: Option<RunningMoments>,
 }
 
@@ -320,12 +320,13 @@ impl Policy {
         self.for_environment(self.distribution(tape).mode())
     }
 
-    /// The action for one raw observation of an environment (no wrapper between): normalised by
-    /// [`obs_moments`](Self::obs_moments) where the policy was trained so; bounded to the action space.
+    /// The best action for one observation as the environment gives it: normalised by
+    /// [`obs_moments`](Self::obs_moments) where there are any, bounded to the action space that the policy was
+    /// trained on (with [`RescaleAction`](skinner_core::wrappers::RescaleAction) that is `[-1, 1]`).
     pub fn choose(&self, obs: &[f32]) -> ActionBatch {
         let mut row = obs.to_vec();
         if let Some(moments) = &self.obs_moments {
-            moments.normalize(&mut row, 1e-8, 10.0);
+            moments.normalize(&mut row);
         }
         let mut actions = self.greedy(&row, &mut ActorCriticTape::default());
         if let (ActionBatch::Continuous(values, _), Space::Box { low, high }) =

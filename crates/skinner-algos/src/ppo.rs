@@ -1,5 +1,5 @@
 //! Proximal policy optimisation (Schulman et al. 2017, *Proximal Policy Optimization Algorithms*), with the
-//! implementation details of Huang et al. (2022, *The 37 Implementation Details of PPO*), each a switch.
+//! implementation details of Huang et al. (2022, *The 37 Implementation Details of PPO*).
 
 use serde::{Deserialize, Serialize};
 use skinner_core::objective::{
@@ -10,7 +10,7 @@ use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
 use crate::error::{AlgoError, not_negative, positive, require};
-use crate::on_policy::OnPolicy;
+use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::{PolicyConfig, gather};
 
 /// Hyper-parameters, named as in CleanRL.
@@ -283,7 +283,7 @@ impl Ppo {
         policy.backward(&obs, tape, &d_head, &d_value, grad);
         Losses {
             policy_loss: f64::from(surrogate.loss),
-            value_loss: f64::from(value_loss),
+            value_loss: unweighted(value_loss, config.vf_coef),
             entropy: f64::from(entropy.iter().sum::<f32>() * scale),
             approx_kl: f64::from(surrogate.approx_kl),
             clipfrac: f64::from(surrogate.clipfrac),

@@ -9,7 +9,7 @@ use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
 use crate::error::{AlgoError, not_negative, positive, require};
-use crate::on_policy::OnPolicy;
+use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::{PolicyConfig, gather};
 
 /// What is subtracted from the return.
@@ -36,8 +36,6 @@ pub struct Config {
     pub num_episodes: usize,
     /// `value` or `none`.
     pub baseline: Baseline,
-    /// Passes of the value over each batch (the policy takes one, as it must); the baseline's fit.
-    pub value_epochs: usize,
     /// Adam's step size.
     pub learning_rate: f64,
     /// How the step size falls.
@@ -65,7 +63,6 @@ impl Default for Config {
             num_envs: 1,
             num_episodes: 8,
             baseline: Baseline::Value,
-            value_epochs: 1,
             learning_rate: 2e-3,
             learning_rate_schedule: Schedule::Linear,
             adam_epsilon: 1e-8,
@@ -89,7 +86,6 @@ impl Config {
         require(self.total_steps > 0, "total_steps", self.total_steps, at_least_one)?;
         require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
         require(self.num_episodes > 0, "num_episodes", self.num_episodes, at_least_one)?;
-        require(self.value_epochs > 0, "value_epochs", self.value_epochs, at_least_one)?;
         positive("learning_rate", self.learning_rate)?;
         positive("adam_epsilon", self.adam_epsilon)?;
         let unit = "must be between 0 and 1";
@@ -154,36 +150,28 @@ impl Reinforce {
         let n = rows.len();
         let scale = 1.0 / n as f32;
         let mut metrics = Metrics::new();
-        for epoch in 0..config.value_epochs {
-            let config = &self.config;
-            let OnPolicy { policy, tape, grad, .. } = &mut self.learner;
-            policy.network().forward(&policy.params, &obs, tape);
-            let dist = policy.distribution(tape);
-            let (mut d_log_prob, mut d_entropy) = (vec![0.0; n], vec![0.0; n]);
-            if epoch == 0 {
-                let log_prob = dist.log_prob(&actions);
-                let entropy = dist.entropy();
-                let loss = policy_gradient(&log_prob, &advantage, scale, &mut d_log_prob);
-                entropy_bonus(&entropy, config.ent_coef as f32, scale, &mut d_entropy);
-                metrics.set("policy_loss", loss);
-                metrics.set("entropy", entropy.iter().sum::<f32>() * scale);
-            }
-            let mut d_value = Vec::new();
-            if config.baseline == Baseline::Value {
-                d_value.resize(n, 0.0);
-                let value = policy.network().output(tape, VALUE);
-                let coef = config.vf_coef as f32;
-                metrics.set("value_loss", value_loss(value, &returns, coef, scale, &mut d_value));
-            }
-            let d_head = dist.backward(&actions, &d_log_prob, &d_entropy);
-            policy.backward(&obs, tape, &d_head, &d_value, grad);
-            let grad_norm =
-                self.learner.step_optimizer(learning_rate, self.config.max_grad_norm)?;
-            metrics.set("grad_norm", grad_norm);
-            if self.config.baseline == Baseline::None {
-                break;
-            }
+        let OnPolicy { policy, tape, grad, .. } = &mut self.learner;
+        policy.network().forward(&policy.params, &obs, tape);
+        let dist = policy.distribution(tape);
+        let log_prob = dist.log_prob(&actions);
+        let entropy = dist.entropy();
+
+        let (mut d_log_prob, mut d_entropy, mut d_value) = (vec![0.0; n], vec![0.0; n], Vec::new());
+        let policy_loss = policy_gradient(&log_prob, &advantage, scale, &mut d_log_prob);
+        entropy_bonus(&entropy, config.ent_coef as f32, scale, &mut d_entropy);
+        metrics.set("policy_loss", policy_loss);
+        metrics.set("entropy", entropy.iter().sum::<f32>() * scale);
+        if config.baseline == Baseline::Value {
+            d_value.resize(n, 0.0);
+            let value = policy.network().output(tape, VALUE);
+            let loss = value_loss(value, &returns, config.vf_coef as f32, scale, &mut d_value);
+            metrics.set("value_loss", unweighted(loss, config.vf_coef));
         }
+
+        let d_head = dist.backward(&actions, &d_log_prob, &d_entropy);
+        policy.backward(&obs, tape, &d_head, &d_value, grad);
+        let grad_norm = self.learner.step_optimizer(learning_rate, self.config.max_grad_norm)?;
+        metrics.set("grad_norm", grad_norm);
         if self.config.baseline == Baseline::Value {
             metrics.set("explained_variance", explained_variance(&baseline, &returns));
         }

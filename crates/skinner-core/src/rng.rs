@@ -351,6 +351,75 @@ mod tests {
         assert_eq!(root.child(1).rng().random(), 0.467_490_779_951_842_4);
     }
 
+    /// `default_rng(123).integers(0, n)`, five from a fresh generator each (NumPy 2.4.6), like all below.
+    #[test]
+    fn bounded_integers_are_numpys() {
+        let cases: [(usize, [usize; 5]); 7] = [
+            (2, [0, 1, 1, 0, 1]),
+            (3, [0, 2, 1, 0, 2]),
+            (10, [0, 6, 5, 0, 9]),
+            (1000, [15, 682, 592, 53, 909]),
+            (1 << 31, [33_158_374, 1_465_339_468, 1_273_345_681, 115_579_757, 1_952_249_163]),
+            (1 << 32, [66_316_749, 2_930_678_937, 2_546_691_363, 231_159_515, 3_904_498_326]),
+            (
+                1 << 40,
+                [
+                    750_253_807_875,
+                    59_176_835_991,
+                    242_288_242_408,
+                    202_718_949_697,
+                    193_410_583_637,
+                ],
+            ),
+        ];
+        for (n, expected) in cases {
+            let mut rng = Rng::new(123);
+            assert_eq!(std::array::from_fn(|_| rng.below(n)), expected, "below {n}");
+        }
+    }
+
+    #[test]
+    fn normals_are_numpys_to_the_last_digits() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        let mut rng = Rng::new(123);
+        for expected in [
+            -0.989_121_350_347_850_9,
+            -0.367_786_651_467_883_2,
+            1.287_925_261_289_248_7,
+            0.193_974_419_132_613_2,
+            0.920_230_899_639_856_9,
+            0.577_103_791_257_251_3,
+            -0.636_463_646_370_980_5,
+            0.541_952_220_410_293_3,
+        ] {
+            close(rng.normal(), expected);
+        }
+        // Twenty thousand draws of seed 0 visit every layer and, six times, the tail beyond 3.65.
+        let mut rng = Rng::new(0);
+        let draws: Vec<f64> = (0..20_000).map(|_| rng.normal()).collect();
+        let tail: Vec<usize> = (0..draws.len()).filter(|&i| draws[i].abs() > ZIGGURAT_R).collect();
+        assert_eq!(tail, [303, 478, 10_477, 13_325, 14_920, 17_077]);
+        close(draws[303], -3.772_275_156_122_734);
+        close(draws[17_077], 3.822_607_778_038_782);
+        close(rng.normal(), 0.260_629_749_066_939_8);
+    }
+
+    #[test]
+    fn shuffles_are_numpys() {
+        let mut items: Vec<usize> = (0..10).collect();
+        Rng::new(7).shuffle(&mut items);
+        assert_eq!(items, [8, 0, 7, 1, 3, 6, 2, 4, 5, 9]);
+        let mut items: Vec<usize> = (0..1000).collect();
+        Rng::new(7).shuffle(&mut items);
+        assert_eq!(items[..10], [816, 923, 151, 900, 213, 100, 851, 503, 643, 172]);
+    }
+
+    #[test]
+    fn long_seeds_and_paths_are_numpys() {
+        let named = SeedSequence::new((1 << 40) + 3).child(5).child(7);
+        assert_eq!(named.rng().random(), 0.373_974_190_531_678_35);
+    }
+
     #[test]
     fn a_saved_generator_continues() {
         let mut rng = Rng::new(7);

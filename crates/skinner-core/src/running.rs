@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Added to variances before their root is taken.
+pub(crate) const EPSILON: f64 = 1e-8;
+/// Bound on normalised numbers.
+pub(crate) const CLIP: f32 = 10.0;
+
 /// Mean and variance of a stream of vectors, merged batch by batch (Chan et al. 1979).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunningMoments {
@@ -49,12 +54,12 @@ impl RunningMoments {
         &self.variance
     }
 
-    /// Replaces each row `x` by `(x - mean) / sqrt(variance + epsilon)`, clipped to `±clip`.
-    pub fn normalize(&self, rows: &mut [f32], epsilon: f64, clip: f32) {
+    /// Replaces each row `x` by `(x - mean) / sqrt(variance + 1e-8)`, clipped to `±10`.
+    pub fn normalize(&self, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(self.mean.len()) {
             for ((x, mean), variance) in row.iter_mut().zip(&self.mean).zip(&self.variance) {
-                let scaled = (f64::from(*x) - mean) / (variance + epsilon).sqrt();
-                *x = (scaled as f32).clamp(-clip, clip);
+                let scaled = (f64::from(*x) - mean) / (variance + EPSILON).sqrt();
+                *x = (scaled as f32).clamp(-CLIP, CLIP);
             }
         }
     }
@@ -85,7 +90,7 @@ mod tests {
         let mut rows: Vec<f32> = (0..1000).map(|i| (i % 10) as f32 * 3.0 + 100.0).collect();
         let mut moments = RunningMoments::new(1);
         moments.update(&rows);
-        moments.normalize(&mut rows, 1e-8, 10.0);
+        moments.normalize(&mut rows);
         let values: Vec<f64> = rows.iter().map(|&x| f64::from(x)).collect();
         assert!(crate::statistics::mean(&values).abs() < 1e-3);
         assert!((crate::statistics::std(&values) - 1.0).abs() < 1e-3);

@@ -5,17 +5,12 @@
 //! first of the next episode. So there is no step whose row was made by a reset, and nothing that a
 //! trainer could learn from by mistake.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-use std::thread::{self, JoinHandle};
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Rng, SeedSequence, Space, Step,
     env::{Action, Actions, Env, Observation},
+    pool::Pool,
     scene::Scene,
 };
 
@@ -219,12 +214,9 @@ pub struct EnvBatch<E: Env> {
     action_space: Space,
     num_envs: usize,
     width: usize,
-    shards: Shards<E>,
-}
-
-enum Shards<E: Env> {
-    One(Box<Shard<E>>),
-    Many(Workers<E>),
+    /// One for each thread.
+    shards: Vec<Shard<E>>,
+    pool: Pool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -241,6 +233,8 @@ struct Shard<E> {
     lanes: Vec<Lane<E>>,
     observation_space: Space,
     recorded: Option<Vec<Scene>>,
+    /// Episodes that ended in the present step.
+    episodes: Vec<Episode>,
 }
 
 /// The part of a step's buffers that one shard writes.
@@ -250,19 +244,24 @@ struct Rows<'a> {
     terminated: &'a mut [bool],
     truncated: &'a mut [bool],
     final_obs: &'a mut [f32],
-    episodes: &'a mut Vec<Episode>,
 }
 
-impl<'a> Rows<'a> {
-    fn all(batch: &'a mut StepBatch) -> Self {
-        Self {
-            obs: &mut batch.obs,
-            reward: &mut batch.reward,
-            terminated: &mut batch.terminated,
-            truncated: &mut batch.truncated,
-            final_obs: &mut batch.final_obs,
-            episodes: &mut batch.episodes,
-        }
+impl StepBatch {
+    /// The rows of consecutive shards of these sizes, which cover the batch.
+    fn split(&mut self, sizes: impl Iterator<Item = usize>) -> Vec<Rows<'_>> {
+        let width = self.width;
+        let (mut obs, mut final_obs) = (&mut self.obs[..], &mut self.final_obs[..]);
+        let mut reward = &mut self.reward[..];
+        let (mut terminated, mut truncated) = (&mut self.terminated[..], &mut self.truncated[..]);
+        sizes
+            .map(|n| Rows {
+                obs: obs.split_off_mut(..n * width).expect("shards cover the batch"),
+                reward: reward.split_off_mut(..n).expect("shards cover the batch"),
+                terminated: terminated.split_off_mut(..n).expect("shards cover the batch"),
+                truncated: truncated.split_off_mut(..n).expect("shards cover the batch"),
+                final_obs: final_obs.split_off_mut(..n * width).expect("shards cover the batch"),
+            })
+            .collect()
     }
 }
 
@@ -282,6 +281,7 @@ impl<E: Env> Shard<E> {
         actions: Actions<'_>,
         out: &mut Rows<'_>,
     ) -> Result<(), EnvError> {
+        self.episodes.clear();
         let recording = self.recorded.is_some();
         let space = &self.observation_space;
         for (i, lane) in self.lanes.iter_mut().enumerate() {
@@ -302,7 +302,7 @@ impl<E: Env> Shard<E> {
                     self.recorded.iter_mut().for_each(|all| all.extend(lane.env.render()));
                 }
                 step.obs.write(space, &mut out.final_obs[row.clone()]);
-                out.episodes.push(Episode {
+                self.episodes.push(Episode {
                     env: self.first + i,
                     episode_return: lane.episode_return,
                     length: lane.length,
@@ -316,7 +316,7 @@ impl<E: Env> Shard<E> {
         }
         self.record();
         check_finite(out.obs, self.first, width)?;
-        if !out.episodes.is_empty() {
+        if !self.episodes.is_empty() {
             check_finite(out.final_obs, self.first, width)?;
         }
         Ok(())
@@ -378,49 +378,20 @@ impl<E: Env + 'static> EnvBatch<E> {
             .into_iter()
             .map(|rng| Lane { env: env.clone(), rng, episode_return: 0.0, length: 0 })
             .collect();
-        let mut parts = Vec::new();
         let threads = threads.min(num_envs);
-        for i in (0..threads).rev() {
-            let first = i * num_envs / threads;
-            let lanes = lanes.split_off(first);
-            let observation_space = observation_space.clone();
-            parts.push(Shard { first, lanes, observation_space, recorded: None });
-        }
-        parts.reverse();
-        let shards = if parts.len() == 1 {
-            Shards::One(Box::new(parts.remove(0)))
-        } else {
-            Shards::Many(Workers::start(parts, width))
-        };
+        let mut shards: Vec<Shard<E>> = (0..threads)
+            .rev()
+            .map(|i| {
+                let first = i * num_envs / threads;
+                let observation_space = observation_space.clone();
+                let (lanes, episodes) = (lanes.split_off(first), Vec::new());
+                Shard { first, lanes, observation_space, recorded: None, episodes }
+            })
+            .collect();
+        shards.reverse();
         let action_space = env.action_space();
-        Ok(Self { observation_space, action_space, num_envs, width, shards })
-    }
-
-    fn with_shards<T>(&self, mut each: impl FnMut(&mut Shard<E>) -> T) -> Vec<T>
-    where
-        E: Clone,
-    {
-        match &self.shards {
-            Shards::One(shard) => {
-                let mut copy = Shard {
-                    first: shard.first,
-                    lanes: shard.lanes.clone(),
-                    observation_space: shard.observation_space.clone(),
-                    recorded: None,
-                };
-                vec![each(&mut copy)]
-            }
-            Shards::Many(workers) => {
-                workers.desks.iter().map(|desk| each(&mut lock(&desk.work).shard)).collect()
-            }
-        }
-    }
-
-    fn with_first_shard<T>(&mut self, mut f: impl FnMut(&mut Shard<E>) -> T) -> T {
-        match &mut self.shards {
-            Shards::One(shard) => f(shard),
-            Shards::Many(workers) => f(&mut lock(&workers.desks[0].work).shard),
-        }
+        let pool = Pool::new(threads - 1);
+        Ok(Self { observation_space, action_space, num_envs, width, shards, pool })
     }
 }
 
@@ -439,30 +410,45 @@ impl<E: Env + 'static> VecEnv for EnvBatch<E> {
 
     fn reset(&mut self, obs: &mut [f32]) -> Result<(), EnvError> {
         let width = self.width;
-        match &mut self.shards {
-            Shards::One(shard) => shard.reset(width, obs),
-            Shards::Many(workers) => {
-                for desk in &workers.desks {
-                    let shard = &mut lock(&desk.work).shard;
-                    let rows = shard.first * width..(shard.first + shard.lanes.len()) * width;
-                    shard.reset(width, &mut obs[rows]);
-                }
-            }
+        for shard in &mut self.shards {
+            let rows = shard.first * width..(shard.first + shard.lanes.len()) * width;
+            shard.reset(width, &mut obs[rows]);
         }
         check_finite(obs, 0, width)
     }
 
     fn step(&mut self, actions: Actions<'_>, out: &mut StepBatch) -> Result<(), EnvError> {
         out.begin();
-        match &mut self.shards {
-            Shards::One(shard) => shard.step(self.width, actions, &mut Rows::all(out)),
-            Shards::Many(workers) => workers.step(self.width, actions, out),
+        let width = self.width;
+        if let [shard] = &mut self.shards[..] {
+            let rows = &mut Rows {
+                obs: &mut out.obs,
+                reward: &mut out.reward,
+                terminated: &mut out.terminated,
+                truncated: &mut out.truncated,
+                final_obs: &mut out.final_obs,
+            };
+            shard.step(width, actions, rows)?;
+            out.episodes.extend_from_slice(&shard.episodes);
+            return Ok(());
         }
+        let sizes: Vec<usize> = self.shards.iter().map(|shard| shard.lanes.len()).collect();
+        let rows = out.split(sizes.into_iter());
+        let mut work: Vec<_> =
+            self.shards.iter_mut().zip(rows).map(|(shard, rows)| (shard, rows, Ok(()))).collect();
+        self.pool.for_each(&mut work, |(shard, rows, result)| {
+            *result = shard.step(width, actions, rows);
+        });
+        let results: Vec<_> = work.into_iter().map(|(_, _, result)| result).collect();
+        for (shard, result) in self.shards.iter().zip(results) {
+            result?;
+            out.episodes.extend_from_slice(&shard.episodes);
+        }
+        Ok(())
     }
 
     fn save(&self) -> Result<Vec<u8>, EnvError> {
-        let lanes: Vec<Lane<E>> =
-            self.with_shards(|shard| shard.lanes.clone()).into_iter().flatten().collect();
+        let lanes: Vec<&Lane<E>> = self.shards.iter().flat_map(|shard| &shard.lanes).collect();
         postcard::to_stdvec(&lanes).map_err(|e| EnvError::State(e.to_string()))
     }
 
@@ -473,216 +459,20 @@ impl<E: Env + 'static> VecEnv for EnvBatch<E> {
             let (saved, here) = (lanes.len(), self.num_envs);
             return Err(EnvError::State(format!("it holds {saved} environments, not {here}")));
         }
-        let fill = |shard: &mut Shard<E>| {
-            let rows = shard.first..shard.first + shard.lanes.len();
-            shard.lanes = lanes[rows].to_vec();
-        };
-        match &mut self.shards {
-            Shards::One(shard) => fill(shard),
-            Shards::Many(workers) => {
-                workers.desks.iter().for_each(|desk| fill(&mut lock(&desk.work).shard));
-            }
+        let mut lanes = lanes.into_iter();
+        for shard in &mut self.shards {
+            let n = shard.lanes.len();
+            shard.lanes.clear();
+            shard.lanes.extend(lanes.by_ref().take(n));
         }
         Ok(())
     }
 
     fn start_recording(&mut self) {
-        self.with_first_shard(|shard| shard.recorded = Some(Vec::new()));
+        self.shards[0].recorded = Some(Vec::new());
     }
 
     fn take_scenes(&mut self) -> Vec<Scene> {
-        self.with_first_shard(|shard| {
-            shard.recorded.as_mut().map(std::mem::take).unwrap_or_default()
-        })
-    }
-}
-
-/// A thread for every shard but the first, which the caller's own thread steps.
-///
-/// A step is a few microseconds of work, so the threads spin for a short while between steps before
-/// they sleep.
-struct Workers<E: Env> {
-    desks: Vec<Arc<Desk<E>>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// What the caller and one worker hand each other.
-struct Desk<E> {
-    /// Steps asked for so far; the worker starts when it grows.
-    asked: AtomicUsize,
-    /// Steps finished so far.
-    finished: AtomicUsize,
-    stop: AtomicBool,
-    work: Mutex<Work<E>>,
-}
-
-struct Work<E> {
-    shard: Shard<E>,
-    actions: OwnedActions,
-    out: StepBatch,
-    result: Result<(), EnvError>,
-}
-
-enum OwnedActions {
-    Discrete(Vec<u32>, usize),
-    Continuous(Vec<f32>, usize),
-}
-
-impl OwnedActions {
-    /// The rows of `actions` for environments `first..first + n`, numbered from `first` still.
-    fn fill(&mut self, actions: Actions<'_>, first: usize, n: usize) {
-        match actions {
-            Actions::Discrete(values, width) => {
-                *self = Self::Discrete(values[first * width..(first + n) * width].to_vec(), width);
-            }
-            Actions::Continuous(values, width) => {
-                *self =
-                    Self::Continuous(values[first * width..(first + n) * width].to_vec(), width);
-            }
-        }
-    }
-
-    fn borrow(&self) -> Actions<'_> {
-        match self {
-            Self::Discrete(values, width) => Actions::Discrete(values, *width),
-            Self::Continuous(values, width) => Actions::Continuous(values, *width),
-        }
-    }
-}
-
-const SPINS_BEFORE_SLEEP: u32 = 20_000;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<E: Env> Work<E> {
-    fn run(&mut self, width: usize) {
-        self.out.begin();
-        let first = std::mem::take(&mut self.shard.first);
-        self.result = self.shard.step(width, self.actions.borrow(), &mut Rows::all(&mut self.out));
-        self.shard.first = first;
-    }
-}
-
-impl<E: Env + 'static> Workers<E> {
-    fn start(shards: Vec<Shard<E>>, width: usize) -> Self {
-        let desks: Vec<Arc<Desk<E>>> = shards
-            .into_iter()
-            .map(|shard| {
-                let out = StepBatch::new(shard.lanes.len(), width);
-                let actions = OwnedActions::Discrete(Vec::new(), 1);
-                let work = Mutex::new(Work { shard, actions, out, result: Ok(()) });
-                let (asked, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-                Arc::new(Desk { asked, finished, stop: AtomicBool::new(false), work })
-            })
-            .collect();
-        let threads = desks[1..]
-            .iter()
-            .map(|desk| {
-                let desk = Arc::clone(desk);
-                thread::spawn(move || serve(&desk, width))
-            })
-            .collect();
-        Self { desks, threads }
-    }
-
-    fn step(
-        &mut self,
-        width: usize,
-        actions: Actions<'_>,
-        out: &mut StepBatch,
-    ) -> Result<(), EnvError> {
-        for (desk, thread) in self.desks[1..].iter().zip(&self.threads) {
-            let mut work = lock(&desk.work);
-            let (first, n) = (work.shard.first, work.shard.lanes.len());
-            work.actions.fill(actions, first, n);
-            drop(work);
-            desk.asked.fetch_add(1, Ordering::Release);
-            thread.thread().unpark();
-        }
-        let mut result = {
-            let own = &mut lock(&self.desks[0].work).shard;
-            let n = own.lanes.len();
-            let mut rows = Rows {
-                obs: &mut out.obs[..n * width],
-                reward: &mut out.reward[..n],
-                terminated: &mut out.terminated[..n],
-                truncated: &mut out.truncated[..n],
-                final_obs: &mut out.final_obs[..n * width],
-                episodes: &mut out.episodes,
-            };
-            own.step(width, actions, &mut rows)
-        };
-        for (desk, thread) in self.desks[1..].iter().zip(&self.threads) {
-            wait_for(desk, thread)?;
-            let work = lock(&desk.work);
-            let (first, n) = (work.shard.first, work.shard.lanes.len());
-            out.obs[first * width..(first + n) * width].copy_from_slice(&work.out.obs);
-            out.final_obs[first * width..(first + n) * width].copy_from_slice(&work.out.final_obs);
-            out.reward[first..first + n].copy_from_slice(&work.out.reward);
-            out.terminated[first..first + n].copy_from_slice(&work.out.terminated);
-            out.truncated[first..first + n].copy_from_slice(&work.out.truncated);
-            let shift = |e: &Episode| Episode { env: first + e.env, ..*e };
-            out.episodes.extend(work.out.episodes.iter().map(shift));
-            result = result.and_then(|()| work.result.clone().map_err(|e| renumber(e, first)));
-        }
-        result
-    }
-}
-
-fn renumber(error: EnvError, first: usize) -> EnvError {
-    match error {
-        EnvError::Reward { env, step, value } => EnvError::Reward { env: env + first, step, value },
-        EnvError::Observation { env, component, value } => {
-            EnvError::Observation { env: env + first, component, value }
-        }
-        other => other,
-    }
-}
-
-fn wait_for<E>(desk: &Desk<E>, thread: &JoinHandle<()>) -> Result<(), EnvError> {
-    let mut spins = 0;
-    while desk.finished.load(Ordering::Acquire) != desk.asked.load(Ordering::Relaxed) {
-        spins += 1;
-        if spins < SPINS_BEFORE_SLEEP {
-            std::hint::spin_loop();
-        } else if thread.is_finished() {
-            return Err(EnvError::Remote("a thread of environments panicked".into()));
-        } else {
-            thread::yield_now();
-        }
-    }
-    Ok(())
-}
-
-fn serve<E: Env>(desk: &Desk<E>, width: usize) {
-    let mut done = 0;
-    let mut spins = 0;
-    loop {
-        if desk.asked.load(Ordering::Acquire) != done {
-            lock(&desk.work).run(width);
-            done = done.wrapping_add(1);
-            desk.finished.store(done, Ordering::Release);
-            spins = 0;
-        } else if desk.stop.load(Ordering::Acquire) {
-            return;
-        } else if spins < SPINS_BEFORE_SLEEP {
-            spins += 1;
-            std::hint::spin_loop();
-        } else {
-            thread::park();
-        }
-    }
-}
-
-impl<E: Env> Drop for Workers<E> {
-    fn drop(&mut self) {
-        for (desk, thread) in self.desks[1..].iter().zip(self.threads.drain(..)) {
-            desk.stop.store(true, Ordering::Release);
-            thread.thread().unpark();
-            // A worker that panicked has already been reported by `wait_for`.
-            drop(thread.join());
-        }
+        self.shards[0].recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }

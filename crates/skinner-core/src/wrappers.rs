@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Rng, Space, Step,
     env::{Actions, Env},
-    running::RunningMoments,
+    running::{CLIP, EPSILON, RunningMoments},
     scene::Scene,
     vec_env::{EnvError, StepBatch, VecEnv},
 };
@@ -287,11 +287,9 @@ pub struct NormalizeConfig {
     pub reward: bool,
     /// Discount of that return.
     pub gamma: f64,
-    /// Bound on normalised observations and rewards.
-    pub clip: f32,
 }
 
-/// Normalises observations and rewards by running statistics. [`frozen`](Self::frozen) applies
+/// Normalises observations and rewards by running statistics, clipped to ±10. [`frozen`](Self::frozen) applies
 /// given statistics without changing them and leaves rewards alone, which is what evaluation needs.
 /// Episode returns are always those of the environment's own rewards.
 pub struct Normalize {
@@ -302,8 +300,6 @@ pub struct Normalize {
     return_moments: RunningMoments,
     returns: Vec<f32>,
 }
-
-const NORMALIZE_EPSILON: f64 = 1e-8;
 
 impl Normalize {
     /// Wraps environments and starts with no statistics.
@@ -318,17 +314,13 @@ impl Normalize {
     ///
     /// # Errors
     /// [`EnvError::State`] if the statistics are of observations of another width.
-    pub fn frozen(
-        inner: Box<dyn VecEnv>,
-        moments: RunningMoments,
-        clip: f32,
-    ) -> Result<Self, EnvError> {
+    pub fn frozen(inner: Box<dyn VecEnv>, moments: RunningMoments) -> Result<Self, EnvError> {
         let (has, needs) = (moments.mean().len(), inner.observation_space().flat_width());
         if has != needs {
             let what = format!("statistics of {has} numbers for observations of {needs}");
             return Err(EnvError::State(what));
         }
-        let config = NormalizeConfig { obs: true, reward: false, gamma: 1.0, clip };
+        let config = NormalizeConfig { obs: true, reward: false, gamma: 1.0 };
         let mut normalize = Self::new(inner, config);
         normalize.learning = false;
         normalize.obs_moments = moments;
@@ -336,7 +328,7 @@ impl Normalize {
     }
 
     fn normalize_obs(&self, obs: &mut [f32]) {
-        self.obs_moments.normalize(obs, NORMALIZE_EPSILON, self.config.clip);
+        self.obs_moments.normalize(obs);
     }
 
     fn normalize_rewards(&mut self, out: &mut StepBatch) {
@@ -347,10 +339,9 @@ impl Normalize {
         if self.learning {
             self.return_moments.update(&self.returns);
         }
-        let scale = (self.return_moments.variance()[0] + NORMALIZE_EPSILON).sqrt() as f32;
-        let clip = self.config.clip;
+        let scale = (self.return_moments.variance()[0] + EPSILON).sqrt() as f32;
         for (i, reward) in out.reward.iter_mut().enumerate() {
-            *reward = (*reward / scale).clamp(-clip, clip);
+            *reward = (*reward / scale).clamp(-CLIP, CLIP);
             if out.terminated[i] || out.truncated[i] {
                 self.returns[i] = 0.0;
             }

@@ -313,6 +313,24 @@ impl EnvConfig {
         ENVIRONMENTS.into_iter().find(|info| info.id == id).unwrap_or(info(id, None, ""))
     }
 
+    /// Whether every episode ends, whatever the agent does.
+    pub fn always_ends(&self) -> bool {
+        let wanders = matches!(self, Self::CliffWalking { .. } | Self::CliffWalkingSlippery { .. });
+        !wanders || self.max_episode_steps().is_some()
+    }
+
+    /// Pictures a second at which an episode looks natural (Gymnasium's `render_fps` where it has one).
+    pub fn frames_per_second(&self) -> f32 {
+        match self {
+            Self::CartPole { .. } => 50.0,
+            Self::Acrobot { .. } => 15.0,
+            Self::MountainCar { .. }
+            | Self::MountainCarContinuous { .. }
+            | Self::Pendulum { .. } => 30.0,
+            _ => 4.0,
+        }
+    }
+
     /// The time limit, where there is one.
     pub fn max_episode_steps(&self) -> Option<usize> {
         match *self {

@@ -1,8 +1,8 @@
 //! The loops that networks spend their time in: matrix products of small matrices that stay in cache,
 //! activations, and optimizer updates. Chosen at run time for AVX-512, AVX2 or plain Rust.
 //!
-//! The order of additions for one output element depends only on the length of its sum, never on how
-//! many rows or columns there are: a row's result does not depend on its batch.
+//! The order of additions for one output element does not depend on how many rows there are: a row's result
+//! does not depend on its batch.
 #![expect(unsafe_code, reason = "vector intrinsics and unchecked strides in measured hot loops")]
 #![expect(
     clippy::inline_always,
@@ -366,71 +366,66 @@ unsafe fn dense_gradient<S: Simd>(
     let outputs = d_bias.len();
     let inputs = d_weight.len() / outputs;
     let batch = d.len() / outputs;
-    // The bias is the weight of an input that is always 1.
-    let (one, d_rows, sums) = (1.0f32, d.as_ptr(), d_bias.as_mut_ptr());
-    unsafe {
-        product::<S>(Product {
-            m: 1,
+    let thin = outputs < S::LANES / 2 && inputs > outputs;
+    if thin {
+        scratch.clear();
+        scratch.resize(inputs * outputs, 0.0);
+    }
+    // Sums go on from block to block, so the order of additions is that of one long sum.
+    for first in (0..batch).step_by(GRADIENT_BLOCK) {
+        let k = GRADIENT_BLOCK.min(batch - first);
+        let (x, d) = (&x[first * inputs..], &d[first * outputs..]);
+        let rows_of_d = Product {
+            m: inputs,
             n: outputs,
-            k: batch,
+            k,
+            a: x.as_ptr(),
+            a_row: 1,
+            a_col: inputs,
+            b: d.as_ptr(),
+            b_row: outputs,
+            c: d_weight.as_mut_ptr(),
+            c_row: outputs,
+            start: Start::Keep,
+        };
+        // The bias is the weight of an input that is always 1.
+        let one = 1.0f32;
+        let bias = Product {
+            m: 1,
             a: &raw const one,
             a_row: 0,
             a_col: 0,
-            b: d_rows,
-            b_row: outputs,
-            c: sums,
-            c_row: outputs,
-            start: Start::Keep,
-        });
-    }
-    if outputs < S::LANES / 2 && inputs > outputs {
-        // The transposed product has long rows, so its vectors are full.
-        scratch.clear();
-        scratch.resize(inputs * outputs, 0.0);
-        let (m, n, a_col, c) = (outputs, inputs, outputs, scratch.as_mut_ptr());
-        let (a, b) = (d.as_ptr(), x.as_ptr());
-        let start = Start::Zero;
+            c: d_bias.as_mut_ptr(),
+            ..rows_of_d
+        };
+        // The transposed product has long rows, so that its vectors are full.
+        let rows_of_x = Product {
+            m: outputs,
+            n: inputs,
+            a: d.as_ptr(),
+            a_col: outputs,
+            b: x.as_ptr(),
+            b_row: inputs,
+            c: scratch.as_mut_ptr(),
+            c_row: inputs,
+            ..rows_of_d
+        };
         unsafe {
-            product::<S>(Product {
-                m,
-                n,
-                k: batch,
-                a,
-                a_row: 1,
-                a_col,
-                b,
-                b_row: inputs,
-                c,
-                c_row: inputs,
-                start,
-            });
+            product::<S>(bias);
+            product::<S>(if thin { rows_of_x } else { rows_of_d });
         }
+    }
+    if thin {
         for (i, row) in d_weight.chunks_exact_mut(outputs).enumerate() {
             for (j, w) in row.iter_mut().enumerate() {
                 *w += scratch[j * inputs + i];
             }
         }
-        return;
-    }
-    let (m, n, a_col, c) = (inputs, outputs, inputs, d_weight.as_mut_ptr());
-    let (a, b) = (x.as_ptr(), d.as_ptr());
-    let start = Start::Keep;
-    unsafe {
-        product::<S>(Product {
-            m,
-            n,
-            k: batch,
-            a,
-            a_row: 1,
-            a_col,
-            b,
-            b_row: outputs,
-            c,
-            c_row: outputs,
-            start,
-        });
     }
 }
+
+/// Rows of a batch summed at once, so that inputs and gradients stay in the first-level cache.
+const GRADIENT_BLOCK: usize = 64;
 
 /// `d_x = d wᵀ`, times the derivative of the activation that made `x` where `through` names it.
 #[inline(always)]

@@ -59,6 +59,8 @@ fn mlp() {
             let mlp = Mlp::new(sizes, Activation::Tanh, Activation::Identity);
             check(&mlp.with_instruction_set(isa), sizes[0], &sizes[sizes.len() - 1..]);
         }
+        let relu = Mlp::new(&[3, 16, 2], Activation::Relu, Activation::Identity);
+        check(&relu.with_instruction_set(isa), 3, &[2]);
         let squashed = Mlp::new(&[3, 8, 2], Activation::Tanh, Activation::Tanh);
         check(&squashed.with_instruction_set(isa), 3, &[2]);
     }

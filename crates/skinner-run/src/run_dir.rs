@@ -162,12 +162,16 @@ impl RunDir {
         }
         run_dir.check_recipe(recipe_toml)?;
         let (checkpoint, warnings) = checkpoint::newest_valid(&run_dir.checkpoints_path())?;
-        let mut continued = info.clone();
-        if let Ok(first) = run_dir.info() {
-            continued.started = first.started;
-            continued.command = first.command;
+        let first = run_dir.info().ok();
+        // A finished run keeps its facts: there is nothing left to do.
+        if first.as_ref().is_none_or(|first| first.status != Status::Finished) {
+            let mut continued = info.clone();
+            if let Some(first) = first {
+                continued.started = first.started;
+                continued.command = first.command;
+            }
+            run_dir.write_info(&continued)?;
         }
-        run_dir.write_info(&continued)?;
         Ok(Resumed { run_dir, checkpoint, warnings })
     }
 
