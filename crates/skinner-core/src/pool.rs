@@ -75,7 +75,7 @@ unsafe impl Sync for Desk {}
 // SAFETY: as above; the pointers are only followed by the worker while the caller waits in `for_each`.
 unsafe impl Send for Desk {}
 
-const SPINS_BEFORE_SLEEP: u32 = 20_000;
+const SPINS_BEFORE_SLEEP: u32 = 4_000;
 
 unsafe fn nothing(_: *const (), _: *mut ()) {}
 
