@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use skinner_algos::{Policy, STREAM_EVAL};
+use skinner_algos::{Policy, STREAM_EVAL, evaluate_until};
 use skinner_core::running::RunningMoments;
 use skinner_core::scene::Scene;
 use skinner_core::{Metrics, SeedSequence, statistics};
@@ -15,7 +16,7 @@ use skinner_run::checkpoint::{self, Checkpoint};
 use skinner_run::run_dir::RunDir;
 
 use crate::recipe::Recipe;
-use crate::{EvalArgs, note, out, train};
+use crate::{EvalArgs, interrupt, note, out, train};
 
 /// Environments that evaluation steps together.
 const EVAL_ENVS: usize = 20;
@@ -47,24 +48,26 @@ impl Played {
     }
 }
 
-/// Plays `episodes` with the greedy policy.
+/// Plays `episodes` with the greedy policy; `None` if `stop` came first.
 pub(crate) fn play(
     recipe: &Recipe,
     policy: &Policy,
     moments: Option<&RunningMoments>,
     episodes: usize,
     seed: &SeedSequence,
-) -> anyhow::Result<Played> {
+    stop: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<Played>> {
     let mut envs = recipe.eval_envs(episodes.min(EVAL_ENVS), seed, moments)?;
-    let played = skinner_algos::evaluate(policy, envs.as_mut(), episodes)?;
-    Ok(Played {
+    let played = evaluate_until(policy, envs.as_mut(), episodes, stop)?;
+    Ok(played.map(|played| Played {
         returns: played.iter().map(|episode| episode.episode_return).collect(),
         lengths: played.iter().map(|episode| f64::from(episode.length)).collect(),
-    })
+    }))
 }
 
 /// Runs `skinner eval`.
-pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
+pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    interrupt::listen()?;
     let run_dir = open(&args.run_dir)?;
     let name = args.run_dir.file_name().map_or("run".into(), |n| n.to_string_lossy().into_owned());
     let origin = run_dir.recipe_path().display().to_string();
@@ -72,10 +75,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let checkpoint = find_checkpoint(&run_dir, &args.checkpoint)?;
     let (algorithm, envs) = train::load(&recipe, &checkpoint)?;
     let (policy, moments) = (&algorithm.learner().policy, envs.obs_statistics());
-    let seed = match args.seed {
-        Some(seed) => SeedSequence::new(seed).child(STREAM_EVAL),
-        None => stream_final(&SeedSequence::new(recipe.run.seed)),
-    };
+    let seed = stream_final(&SeedSequence::new(args.seed.unwrap_or(recipe.run.seed)));
     if args.render.is_some() || args.show {
         let (scenes, pace) =
             (record(&recipe, policy, moments, &seed)?, recipe.env.frames_per_second());
@@ -88,7 +88,10 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
         }
     }
     let episodes = args.episodes.map_or(recipe.run.eval.episodes, |n| n as usize);
-    let played = play(&recipe, policy, moments, episodes, &seed)?;
+    let Some(played) = play(&recipe, policy, moments, episodes, &seed, &interrupt::asked)? else {
+        note("interrupted");
+        return Ok(ExitCode::from(crate::INTERRUPTED));
+    };
     let metrics = played.metrics();
     let get = |name: &str| metrics.get(name).unwrap_or(f64::NAN);
     let (mean, std) = (get("eval_return_mean"), get("eval_return_std"));
@@ -104,13 +107,14 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
             "eval_return_std": std,
             "eval_length_mean": get("eval_length_mean"),
         });
-        out(&line.to_string())
+        out(&line.to_string())?;
     } else {
         let step = checkpoint.step;
         out(&format!(
             "return {mean:.2} ± {std:.2} over {episodes} episodes of the greedy policy after {step} steps"
-        ))
+        ))?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn open(path: &Path) -> anyhow::Result<RunDir> {

@@ -57,7 +57,7 @@ enum Command {
         #[arg(long)]
         only: Option<bench::Part>,
         /// Seconds for each measurement
-        #[arg(long, default_value_t = 0.5)]
+        #[arg(long, default_value_t = 0.5, value_parser = positive_seconds)]
         seconds: f64,
     },
     /// Print a completion script for a shell
@@ -138,6 +138,13 @@ enum Listed {
     Recipes,
 }
 
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
+        _ => Err("it must be a number above 0 and at most 3600".into()),
+    }
+}
+
 /// Exit code of a run that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -146,16 +153,30 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// An error and its causes in one line; a cause that the error before it tells already is not told again.
+fn explain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().replace('\n', " ");
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::train(&args),
-        Command::Eval(args) => evaluate::eval(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => evaluate::eval(&args),
         Command::Report(args) => report(&args.run_dirs, &args.out).map(|()| ExitCode::SUCCESS),
         Command::List { what, json } => {
             list::list(what, json)?;

@@ -122,8 +122,11 @@ impl Default for EvalConfig {
 impl Recipe {
     /// Reads a recipe by name or path, with `--set` and `--seed` on top.
     pub fn load(name_or_path: &str, sets: &[String], seed: Option<u64>) -> anyhow::Result<Self> {
-        let (name, text, origin) = find(name_or_path)?;
+        let (name, text, mut origin) = find(name_or_path)?;
         let mut table = parse(&text, &origin)?;
+        if !sets.is_empty() {
+            origin += " with --set";
+        }
         expand_env(&mut table);
         for assignment in sets {
             match assignment.split_once('=') {
@@ -136,7 +139,9 @@ impl Recipe {
             }
         }
         if let Some(seed) = seed {
-            let seed = i64::try_from(seed).context("--seed must be below 2^63")?;
+            let Ok(seed) = i64::try_from(seed) else {
+                bail!("--seed {seed} is too large: it must be below 2^63")
+            };
             table.insert("seed".into(), Value::Integer(seed));
         }
         Self::from_table(name, table, &origin)
@@ -176,8 +181,11 @@ impl Recipe {
     fn validate(&self) -> anyhow::Result<()> {
         self.algorithm.validate()?;
         let wrappers = &self.run.wrappers;
-        if wrappers.frame_stack == 0 {
-            bail!("wrappers.frame_stack = 0 is out of range: must be at least 1");
+        if !(1..=1024).contains(&wrappers.frame_stack) {
+            let depth = wrappers.frame_stack;
+            bail!(
+                "wrappers.frame_stack = {depth} is out of range: must be at least 1 and at most 1024"
+            );
         }
         if !self.env.always_ends() {
             bail!(
@@ -185,8 +193,13 @@ impl Recipe {
                 self.env.id()
             );
         }
-        if self.run.eval.episodes == 0 || self.run.eval.episodes_on_the_way == 0 {
-            bail!("eval.episodes and eval.episodes_on_the_way must be at least 1");
+        let (last, on_the_way) = (self.run.eval.episodes, self.run.eval.episodes_on_the_way);
+        for (key, episodes) in [("episodes", last), ("episodes_on_the_way", on_the_way)] {
+            if !(1..=1_000_000).contains(&episodes) {
+                bail!(
+                    "eval.{key} = {episodes} is out of range: must be at least 1 and at most 1000000"
+                );
+            }
         }
         Ok(())
     }

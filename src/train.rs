@@ -80,32 +80,37 @@ fn train_seeds(
         Some(path) => path.clone(),
         None => default_run_dir(&format!("{}-seeds-{count}", recipe.name), args.resume),
     };
+    if RunDir::is_run(&path) {
+        bail!("{} holds a single run: choose another --run-dir for several seeds", path.display());
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, |n| n as usize).min(count as usize);
-    let seeds: Vec<u64> = (recipe.run.seed..).take(count as usize).collect();
+    let first = recipe.run.seed;
+    let Some(after) = first.checked_add(count).filter(|&after| i64::try_from(after).is_ok()) else {
+        bail!("--seeds {count} from seed {first} goes beyond 2^63");
+    };
+    let seeds: Vec<u64> = (first..after).collect();
     let dirs: Vec<PathBuf> = seeds.iter().map(|seed| path.join(format!("seed-{seed}"))).collect();
     if let Some(taken) = dirs.iter().find(|dir| !args.resume && RunDir::is_run(dir)) {
         bail!(RunError::HoldsARun { path: taken.clone() });
     }
-    let mut runs = Vec::new();
-    // Every directory is claimed before any seed starts, so that nothing is lost to a clash.
-    for (&seed, dir) in seeds.iter().zip(&dirs) {
-        let mut seeded = recipe.clone();
-        seeded.run.seed = seed;
-        runs.push(Mutex::new(Some(Run::start(&seeded, dir, 1, args.resume, bars)?)));
-    }
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<anyhow::Result<Ended>>>> =
-        runs.iter().map(|_| Mutex::new(None)).collect();
+        seeds.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let i = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(run) = runs.get(i) else { break };
-                    let run = run.lock().ok().and_then(|mut run| run.take());
-                    if let (Some(run), Ok(mut result)) = (run, results[i].lock()) {
-                        *result = Some(run.go());
+                    if i >= seeds.len() || interrupt::asked() {
+                        break;
+                    }
+                    let mut seeded = recipe.clone();
+                    seeded.run.seed = seeds[i];
+                    let ended =
+                        Run::start(&seeded, &dirs[i], 1, args.resume, bars).and_then(Run::go);
+                    if let Ok(mut result) = results[i].lock() {
+                        *result = Some(ended);
                     }
                 }
             });
@@ -117,12 +122,16 @@ fn train_seeds(
         match result.into_inner().ok().flatten() {
             Some(Ok(result)) => ended.push(result),
             Some(Err(error)) => failures.push(format!("seed {seed}: {error:#}")),
+            // Seeds that Ctrl-C left unstarted begin when the command is given again with --resume.
+            None if interrupt::asked() => {}
             None => failures.push(format!("seed {seed}: its thread ended without a result")),
         }
     }
-    let interrupted = ended.iter().any(|run| run.interrupted);
+    let interrupted =
+        interrupt::asked() && ended.len() < seeds.len() || ended.iter().any(|run| run.interrupted);
     if ended.iter().any(|run| !run.interrupted) {
-        report::write_report(&path.join("report.html"), &dirs)?;
+        // Of all seeds that are there, those of earlier commands too.
+        report::write_report(&path.join("report.html"), &[&path])?;
     }
     let returns: Vec<f64> =
         ended.iter().filter_map(|run| run.result.get("eval_return_mean")?.as_f64()).collect();
@@ -137,15 +146,10 @@ fn train_seeds(
         let all =
             json!({ "run_dir": path, "runs": runs, "summary": summary, "failures": failures });
         out(&all.to_string())?;
-    } else {
+    } else if !returns.is_empty() {
         out(&lines.join("\n"))?;
-        if !returns.is_empty() {
-            out(&format!(
-                "{}\nreport: {}",
-                seeds_line(&returns),
-                path.join("report.html").display()
-            ))?;
-        }
+        let file = path.join("report.html");
+        out(&format!("{}\nreport: {}", seeds_line(&returns), file.display()))?;
     }
     if !failures.is_empty() {
         bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
@@ -165,17 +169,17 @@ fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
     }
 }
 
-/// The first free name below `runs/`; to resume, the last one taken.
+/// A free name below `runs/`: one more than the last taken. To resume, the last one taken.
 fn default_run_dir(name: &str, resume: bool) -> PathBuf {
-    let numbered = |i: u32| {
-        let suffix = if i == 1 { String::new() } else { format!("-{i}") };
-        Path::new("runs").join(format!("{name}{suffix}"))
+    let number = |entry: std::fs::DirEntry| {
+        let file = entry.file_name().into_string().ok()?;
+        let rest = file.strip_prefix(name)?;
+        if rest.is_empty() { Some(1) } else { rest.strip_prefix('-')?.parse::<u32>().ok() }
     };
-    let mut free = 1;
-    while numbered(free).exists() {
-        free += 1;
-    }
-    numbered(if resume { (free - 1).max(1) } else { free })
+    let taken = std::fs::read_dir("runs").into_iter().flatten().flatten().filter_map(number).max();
+    let number = if resume { taken.unwrap_or(1) } else { taken.map_or(1, |last| last + 1) };
+    let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+    Path::new("runs").join(format!("{name}{suffix}"))
 }
 
 /// Everything of a run that a checkpoint holds beside the policy's parameters.
@@ -239,7 +243,14 @@ impl<'a> Run<'a> {
         if let Some(checkpoint) = &checkpoint {
             let state = restore(checkpoint, &mut algorithm, envs.as_mut())?;
             (best, evaluated) = (state.best, state.evaluated);
-            finished = info.result.filter(|_| evaluated && info.status == Status::Finished);
+            let done = info.status == Status::Finished;
+            finished = info.result.filter(|_| evaluated && done);
+            if done && !evaluated {
+                // The last checkpoint is gone: what it led to is no longer this run's result.
+                run_dir.update_info(|info| {
+                    (info.status, info.result, info.ended) = (Status::Running, None, None);
+                })?;
+            }
             if finished.is_none() {
                 let step = checkpoint.step;
                 bars.suspend(|| note(&format!("resuming {} from step {step}", path.display())));
@@ -314,7 +325,9 @@ impl<'a> Run<'a> {
             }
         }
         let train_seconds = self.train_seconds(started);
-        let final_metrics = self.final_evaluation()?;
+        let Some(final_metrics) = self.final_evaluation()? else {
+            return self.interrupted(started);
+        };
         let step = self.algorithm.learner().env_steps();
         if !self.evaluated {
             self.logger.log(step, &final_metrics, &timing(train_seconds, step))?;
@@ -345,8 +358,13 @@ impl<'a> Run<'a> {
         let episodes = self.recipe.run.eval.episodes_on_the_way;
         let seed = evaluate::stream_on_the_way(&self.root);
         let policy = &self.algorithm.learner().policy;
-        let played =
-            evaluate::play(&self.recipe, policy, self.envs.obs_statistics(), episodes, &seed)?;
+        let moments = self.envs.obs_statistics();
+        // Not to be stopped: a checkpoint between the iteration and its evaluation would lose a line.
+        let never = || false;
+        let Some(played) = evaluate::play(&self.recipe, policy, moments, episodes, &seed, &never)?
+        else {
+            return Ok(());
+        };
         metrics.set("eval_return_mean", statistics::mean(&played.returns));
         metrics.set("eval_return_std", statistics::std(&played.returns));
         let mean = statistics::mean(&played.returns);
@@ -359,13 +377,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn final_evaluation(&mut self) -> anyhow::Result<Metrics> {
+    fn final_evaluation(&mut self) -> anyhow::Result<Option<Metrics>> {
         let episodes = self.recipe.run.eval.episodes;
         let seed = evaluate::stream_final(&self.root);
         let policy = &self.algorithm.learner().policy;
-        let played =
-            evaluate::play(&self.recipe, policy, self.envs.obs_statistics(), episodes, &seed)?;
-        Ok(played.metrics())
+        let moments = self.envs.obs_statistics();
+        let stop = interrupt::asked;
+        let played = evaluate::play(&self.recipe, policy, moments, episodes, &seed, &stop)?;
+        Ok(played.map(|played| played.metrics()))
     }
 
     fn checkpoint(&mut self) -> anyhow::Result<Checkpoint> {

@@ -47,6 +47,9 @@ fn wrong_types_and_ranges() {
     set_says("wrappers.frame_stack=0", &["frame_stack", "at least 1"]);
     set_says("env.max_episode_steps=0", &["max_episode_steps", "CartPole-v1"]);
     set_says("gamma", &["gamma", "="]);
+    set_says("num_envs=4294967296", &["num_envs = 4294967296", "more than"]);
+    set_says("policy.hidden_sizes=[1000000]", &["hidden_sizes", "at most"]);
+    set_says("wrappers.frame_stack=1000000000000", &["frame_stack", "at most"]);
     set_says("env=CliffWalking-v1", &["CliffWalking-v1", "env.max_episode_steps"]);
 }
 

@@ -46,6 +46,16 @@ fn same(a: &Path, b: &Path) {
     }
 }
 
+/// Events hold wall-clock times of eight bytes each, so equal runs leave files of equal size.
+fn same_size_of_events(a: &Path, b: &Path) {
+    let size = |dir: &Path| {
+        let events = dir.join("tensorboard");
+        let file = &files_below(&events)[0];
+        std::fs::metadata(events.join(file)).unwrap().len()
+    };
+    assert_eq!(size(a), size(b));
+}
+
 #[test]
 fn one_thread_and_two_give_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,6 +96,7 @@ fn a_killed_run_ends_as_if_it_had_not_been() {
             assert_eq!(resumed[key], expected[key], "{key}, {name}");
         }
         same(&dir.path().join("whole"), &dir.path().join(&name));
+        same_size_of_events(&dir.path().join("whole"), &dir.path().join(&name));
     }
     assert!(kills >= 6, "only {kills} runs were still alive when killed");
 }
@@ -108,6 +119,40 @@ fn ctrl_c_saves_and_exits_with_130() {
     let resumed = last_json(&run(dir.path(), &long("stopped", &["--resume"])));
     assert_eq!(resumed["checkpoint_sha256"], expected["checkpoint_sha256"]);
     same(&dir.path().join("whole"), &dir.path().join("stopped"));
+}
+
+/// Everything else that has state: exploration matrices, stacked frames.
+#[test]
+fn exploration_matrices_and_frames_are_part_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = |run_dir: &'static str, resume: &[&'static str]| {
+        let set = [
+            "--set",
+            "total_steps=40_000",
+            "--set",
+            "wrappers.frame_stack=2",
+            "--set",
+            "policy.sde_sample_freq=5",
+            "--set",
+            "eval.episodes=2",
+            "--threads",
+            "2",
+        ];
+        [&["train", "ppo-mountaincar-continuous", "--json", "--run-dir", run_dir][..], &set, resume]
+            .concat()
+    };
+    run(dir.path(), &args("whole", &[]));
+    let mut child = start(dir.path(), &args("killed", &[]));
+    let checkpoints = dir.path().join("killed/checkpoints");
+    let began = Instant::now();
+    while std::fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "no checkpoints");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run(dir.path(), &args("killed", &["--resume"]));
+    same(&dir.path().join("whole"), &dir.path().join("killed"));
 }
 
 /// Until the file has a line.

@@ -140,6 +140,13 @@ fn seeds_run_together_and_are_summarised() {
     let html = std::fs::read_to_string(dir.path().join("all.html")).unwrap();
     assert!(html.contains("<svg") && html.contains("CartPole-v1"));
     assert!(error(dir.path(), &["eval", "many"]).contains("seed-5"));
+    // Neither a single run nor a taken seed is written over.
+    assert!(
+        error(dir.path(), &small(&["--seeds", "2", "--run-dir", "alone"])).contains("single run")
+    );
+    let taken = small(&["--seeds", "2", "--seed", "7", "--run-dir", "many"]);
+    assert!(error(dir.path(), &taken).contains("already holds a run"));
+    assert!(!dir.path().join("many/seed-8").exists());
 }
 
 #[test]
@@ -190,5 +197,6 @@ fn without_a_run_directory_each_run_gets_its_own() {
         |args: &[&str]| last_json(&run(dir.path(), args))["run_dir"].as_str().unwrap().to_owned();
     assert_eq!(path(&small(&[])), "runs/ppo-cartpole-seed-0");
     assert_eq!(path(&small(&[])), "runs/ppo-cartpole-seed-0-2");
+    std::fs::remove_dir_all(dir.path().join("runs/ppo-cartpole-seed-0")).unwrap();
     assert_eq!(path(&small(&["--resume"])), "runs/ppo-cartpole-seed-0-2");
 }

@@ -8,7 +8,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, not_negative, positive, require};
+use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, not_negative, positive, require, size};
 use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::PolicyConfig;
 
@@ -78,9 +78,9 @@ impl Config {
     /// # Errors
     /// The first that makes no sense, with what would.
     pub fn validate(&self) -> Result<(), AlgoError> {
-        let at_least_one = "must be at least 1";
-        require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
-        require(self.num_steps > 0, "num_steps", self.num_steps, at_least_one)?;
+        self.policy.validate()?;
+        size("num_envs", self.num_envs, MOST_ENVS)?;
+        size("num_steps", self.num_steps, MOST_STEPS)?;
         positive("learning_rate", self.learning_rate)?;
         let epsilon = self.optimizer_epsilon;
         positive("optimizer_epsilon", epsilon)?;

@@ -20,7 +20,7 @@ pub enum AlgoError {
     Conflict(String),
     /// A loss or gradient stopped being a number.
     #[error(
-        "{what} became {value} at step {env_steps}: training has diverged; a smaller learning_rate or max_grad_norm usually helps. The last checkpoint is from before"
+        "{what} became {value} at step {env_steps}: training has diverged; a smaller learning_rate or max_grad_norm usually helps"
     )]
     Diverged {
         /// Which number.
@@ -51,6 +51,19 @@ pub(crate) fn require(
         Err(AlgoError::OutOfRange { key, value: value.to_string(), requirement })
     }
 }
+
+/// `Ok` if the size is at least one and no larger than any machine could use.
+pub(crate) fn size(key: &'static str, value: usize, most: usize) -> Result<(), AlgoError> {
+    require(value > 0, key, value, "must be at least 1")?;
+    require(value <= most, key, value, "is more than any machine could use")
+}
+
+/// Bound on environments.
+pub(crate) const MOST_ENVS: usize = 1 << 20;
+/// Bound on the steps or episodes of a rollout.
+pub(crate) const MOST_STEPS: usize = 1 << 24;
+/// Bound on the width of a layer.
+pub(crate) const MOST_WIDTH: usize = 1 << 14;
 
 pub(crate) fn positive(key: &'static str, value: f64) -> Result<(), AlgoError> {
     require(value > 0.0 && value.is_finite(), key, value, "must be above 0 and finite")

@@ -17,6 +17,20 @@ pub fn evaluate(
     envs: &mut dyn VecEnv,
     episodes: usize,
 ) -> Result<Vec<Episode>, AlgoError> {
+    let never = || false;
+    evaluate_until(policy, envs, episodes, &never).map(Option::unwrap_or_default)
+}
+
+/// Like [`evaluate`], but gives up with `None` when `stop` says so.
+///
+/// # Errors
+/// If the environments fail.
+pub fn evaluate_until(
+    policy: &Policy,
+    envs: &mut dyn VecEnv,
+    episodes: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<Episode>>, AlgoError> {
     let num_envs = envs.num_envs();
     let share = |env: usize| episodes / num_envs + usize::from(env < episodes % num_envs);
     let width = envs.observation_space().flat_width();
@@ -26,6 +40,9 @@ pub fn evaluate(
     let mut played: Vec<Vec<Episode>> = vec![Vec::new(); num_envs];
     envs.reset(&mut obs)?;
     while (0..num_envs).any(|env| played[env].len() < share(env)) {
+        if stop() {
+            return Ok(None);
+        }
         let actions = policy.greedy(&obs, &mut tape);
         envs.step(actions.as_actions(), &mut step)?;
         obs.copy_from_slice(step.obs());
@@ -35,5 +52,5 @@ pub fn evaluate(
             }
         }
     }
-    Ok(played.into_iter().flatten().collect())
+    Ok(Some(played.into_iter().flatten().collect()))
 }

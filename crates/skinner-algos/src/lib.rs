@@ -31,7 +31,7 @@ pub mod ppo;
 pub mod reinforce;
 
 pub use error::AlgoError;
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, evaluate_until};
 pub use on_policy::{OnPolicy, STREAM_ENVS, STREAM_EVAL};
 pub use policy::{ActionBatch, Exploration, Policy, PolicyConfig};
 

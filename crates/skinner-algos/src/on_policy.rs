@@ -114,8 +114,13 @@ impl OnPolicy {
         self.state.env_steps
     }
 
-    /// Acts for one step everywhere and remembers what happened.
-    fn advance(&mut self, envs: &mut dyn VecEnv) -> Result<(), AlgoError> {
+    /// Acts for one step everywhere and remembers what happened; episodes of environments that do not
+    /// `count` are left out of the statistics.
+    fn advance(
+        &mut self,
+        envs: &mut dyn VecEnv,
+        count: impl Fn(usize) -> bool,
+    ) -> Result<(), AlgoError> {
         let state = &mut self.state;
         let acted =
             self.policy.act(&state.obs, state.noise.as_ref(), &mut self.tape, &mut state.rng);
@@ -127,7 +132,7 @@ impl OnPolicy {
         self.buffer.push(&state.obs, &acted.log_prob, &value, &self.step);
         state.obs.copy_from_slice(self.step.obs());
         state.env_steps += envs.num_envs() as u64;
-        for &episode in self.step.episodes() {
+        for &episode in self.step.episodes().iter().filter(|episode| count(episode.env)) {
             state.episodes += 1;
             let value = episode.episode_return;
             let (low, high) = state.range.unwrap_or((value, value));
@@ -162,7 +167,7 @@ impl OnPolicy {
         self.start_rollout();
         for t in 0..num_steps {
             self.renew_noise(t, envs.num_envs());
-            self.advance(envs)?;
+            self.advance(envs, |_| true)?;
         }
         self.bootstrap();
         Ok(())
@@ -187,7 +192,7 @@ impl OnPolicy {
         while left.iter().any(|&n| n > 0) {
             self.renew_noise(t, num_envs);
             mask.extend(left.iter().map(|&n| n > 0));
-            self.advance(envs)?;
+            self.advance(envs, |env| left[env] > 0)?;
             for episode in self.step.episodes() {
                 left[episode.env] = left[episode.env].saturating_sub(1);
             }

@@ -11,7 +11,7 @@ use skinner_nn::{
     Activation, ActorCritic, ActorCriticShape, ActorCriticTape, FEATURES, HEAD, Network, VALUE,
 };
 
-use crate::error::{AlgoError, require};
+use crate::error::{AlgoError, MOST_WIDTH, require};
 
 /// How continuous actions are distributed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,37 @@ impl Default for PolicyConfig {
             log_std_init: 0.0,
             sde_sample_freq: 0,
         }
+    }
+}
+
+impl PolicyConfig {
+    /// Checks what can be checked without knowing the spaces.
+    ///
+    /// # Errors
+    /// The first key that makes no sense, with what would.
+    pub fn validate(&self) -> Result<(), AlgoError> {
+        let sizes = &self.hidden_sizes;
+        let shown = format!("{sizes:?}");
+        require(
+            sizes.iter().all(|&n| n > 0 && n <= MOST_WIDTH),
+            "policy.hidden_sizes",
+            &shown,
+            "every width must be at least 1 and at most 16384",
+        )?;
+        let needs_hidden = self.shared_trunk || self.exploration == Exploration::StateDependent;
+        require(
+            !(needs_hidden && sizes.is_empty()),
+            "policy.hidden_sizes",
+            &shown,
+            "shared_trunk and state_dependent exploration need at least one hidden layer",
+        )?;
+        require(
+            self.log_std_init.is_finite(),
+            "policy.log_std_init",
+            self.log_std_init,
+            "must be finite",
+        )?;
+        Ok(())
     }
 }
 
@@ -208,27 +239,8 @@ impl Policy {
         action_space: &Space,
         critic: bool,
     ) -> Result<Self, AlgoError> {
+        config.validate()?;
         let sizes = &config.hidden_sizes;
-        let shown = format!("{sizes:?}");
-        require(
-            sizes.iter().all(|&n| n > 0),
-            "policy.hidden_sizes",
-            &shown,
-            "every width must be at least 1",
-        )?;
-        let needs_hidden = config.shared_trunk || config.exploration == Exploration::StateDependent;
-        require(
-            !(needs_hidden && sizes.is_empty()),
-            "policy.hidden_sizes",
-            &shown,
-            "shared_trunk and state_dependent exploration need at least one hidden layer",
-        )?;
-        require(
-            config.log_std_init.is_finite(),
-            "policy.log_std_init",
-            config.log_std_init,
-            "must be finite",
-        )?;
         let head = head_for(config, action_space)?;
         let width = match &head {
             Head::Categorical(nvec) => nvec.iter().sum(),

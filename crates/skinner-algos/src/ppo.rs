@@ -9,7 +9,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, not_negative, positive, require};
+use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, not_negative, positive, require, size};
 use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::{PolicyConfig, gather};
 
@@ -94,9 +94,10 @@ impl Config {
     /// # Errors
     /// The first that makes no sense, with what would.
     pub fn validate(&self) -> Result<(), AlgoError> {
+        self.policy.validate()?;
         let at_least_one = "must be at least 1";
-        require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
-        require(self.num_steps > 0, "num_steps", self.num_steps, at_least_one)?;
+        size("num_envs", self.num_envs, MOST_ENVS)?;
+        size("num_steps", self.num_steps, MOST_STEPS)?;
         require(self.num_minibatches > 0, "num_minibatches", self.num_minibatches, at_least_one)?;
         require(self.update_epochs > 0, "update_epochs", self.update_epochs, at_least_one)?;
         positive("learning_rate", self.learning_rate)?;

@@ -8,7 +8,7 @@ use skinner_core::objective::{
 use skinner_core::{Metrics, Schedule, SeedSequence, VecEnv, returns};
 use skinner_nn::{Network as _, OptimizerKind, VALUE};
 
-use crate::error::{AlgoError, not_negative, positive, require};
+use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, not_negative, positive, require, size};
 use crate::on_policy::{OnPolicy, unweighted};
 use crate::policy::{PolicyConfig, gather};
 
@@ -82,10 +82,11 @@ impl Config {
     /// # Errors
     /// The first that makes no sense, with what would.
     pub fn validate(&self) -> Result<(), AlgoError> {
+        self.policy.validate()?;
         let at_least_one = "must be at least 1";
         require(self.total_steps > 0, "total_steps", self.total_steps, at_least_one)?;
-        require(self.num_envs > 0, "num_envs", self.num_envs, at_least_one)?;
-        require(self.num_episodes > 0, "num_episodes", self.num_episodes, at_least_one)?;
+        size("num_envs", self.num_envs, MOST_ENVS)?;
+        size("num_episodes", self.num_episodes, MOST_STEPS)?;
         positive("learning_rate", self.learning_rate)?;
         positive("adam_epsilon", self.adam_epsilon)?;
         let unit = "must be between 0 and 1";

@@ -90,6 +90,55 @@ fn identity_is_learned_by_all() {
     }
 }
 
+/// Switches that other tests leave at their defaults.
+#[test]
+fn identity_is_learned_with_every_switch() {
+    let base = ppo_config(30_000);
+    let shared = PolicyConfig { shared_trunk: true, ..PolicyConfig::default() };
+    let variants = [
+        ppo::Config { clip_vloss: true, ..base.clone() },
+        ppo::Config { norm_adv: false, ..base.clone() },
+        ppo::Config { target_kl: 0.02, ..base.clone() },
+        // The value's gradient must not drown the policy's in what they share.
+        ppo::Config { policy: shared, gamma: 0.5, vf_coef: 0.1, ..base.clone() },
+        ppo::Config {
+            policy: PolicyConfig {
+                orthogonal_init: false,
+                activation: skinner_nn::Activation::Relu,
+                ..PolicyConfig::default()
+            },
+            ..base
+        },
+    ];
+    for config in variants {
+        let described = format!("{config:?}");
+        let reached = train(&AlgorithmConfig::Ppo(config), "Identity-v0", plain, 1);
+        assert!(reached > 99.0, "{reached} with {described}");
+    }
+}
+
+/// One minibatch an epoch: once `approx_kl` is beyond 1.5 times the target, no further update is made.
+#[test]
+fn target_kl_stops_the_epochs() {
+    let kl = |target_kl| {
+        let config = ppo::Config {
+            num_minibatches: 1,
+            update_epochs: 50,
+            learning_rate: 1e-2,
+            // Nothing but the target bounds the change.
+            clip_coef: 1e6,
+            target_kl,
+            ..ppo_config(4_000)
+        };
+        let seed = SeedSequence::new(1);
+        let mut training = envs("CartPole-v1", config.num_envs, &seed);
+        let mut ppo = ppo::Ppo::new(config, training.as_mut(), &seed).unwrap();
+        ppo.iteration(training.as_mut()).unwrap().get("approx_kl").unwrap()
+    };
+    let (free, bounded) = (kl(0.0), kl(0.01));
+    assert!(bounded < 0.02 && free > 2.0 * bounded, "{bounded} against {free}");
+}
+
 #[test]
 fn the_better_arm_is_found_by_all() {
     for config in every_algorithm(20_000) {

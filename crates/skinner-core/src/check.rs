@@ -20,32 +20,47 @@ const STEPS: usize = 2_000;
 pub fn check_env<E: Env>(env: &E) -> Result<(), CheckError> {
     check_spaces(&env.observation_space(), &env.action_space())?;
     let mut played = env.clone();
-    let mut copy = env.clone();
+    let (mut cloned, mut loaded, mut fresh) = (env.clone(), env.clone(), env.clone());
     let mut rng = Rng::new(20_260_101);
-    let mut copy_rng = rng.clone();
     let mut actions = Rng::new(1);
     let mut needs_reset = true;
     for t in 0..STEPS {
         if needs_reset {
+            // An environment that has not been played must start the same episode.
+            fresh = env.clone();
+            let before = rng.clone();
             let obs = played.reset(&mut rng);
             check_obs(&played, &obs, "reset")?;
-            if copy.reset(&mut copy_rng) != obs {
-                return breach("two resets from the same generator differ; draw random numbers only from the one given".into());
+            for other in [&mut cloned, &mut loaded, &mut fresh] {
+                if other.reset(&mut before.clone()) != obs {
+                    return breach(
+                        "two resets from the same generator differ; draw random numbers only from the one given, and clear all state".into(),
+                    );
+                }
             }
         }
-        if t % 97 == 0 {
-            copy = save_and_load(&played)?;
+        if t % 97 == 50 {
+            cloned = played.clone();
+            loaded = save_and_load(&played)?;
         }
         let action = random_action::<E>(&played.action_space(), &mut actions)?;
+        let before = rng.clone();
         let step = played.step(&action, &mut rng);
         check_obs(&played, &step.obs, "step")?;
         if !step.reward.is_finite() {
             return breach(format!("step {t} returned reward {}", step.reward));
         }
-        if copy.step(&action, &mut copy_rng) != step {
-            return breach(format!(
-                "at step {t} a copy answers differently to {action:?}; all state must be in serialised fields"
-            ));
+        let others = [
+            ("a clone of it", &mut cloned),
+            ("a saved and loaded copy", &mut loaded),
+            ("one that has played no earlier episode", &mut fresh),
+        ];
+        for (which, other) in others {
+            if other.step(&action, &mut before.clone()) != step {
+                return breach(format!(
+                    "at step {t} {which} answers differently to {action:?}; all state must be in cloned and serialised fields, and reset must clear it"
+                ));
+            }
         }
         needs_reset = step.done();
     }

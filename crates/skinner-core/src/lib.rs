@@ -54,6 +54,7 @@ pub mod space;
 pub mod statistics;
 pub mod vec_env;
 pub mod wrappers;
+mod ziggurat;
 
 pub use check::check_env;
 pub use env::{Action, Actions, Env, Observation, Step};

@@ -220,6 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn gradients_are_added_to_what_is_there() {
+        type Term = fn(&[f64], &mut [f64]) -> f64;
+        let terms: [Term; 5] = [
+            |x, d| policy_gradient(x, &ADVANTAGE, 0.2, d),
+            |x, d| clipped_surrogate(x, &OLD, &ADVANTAGE, 0.2, 0.2, d).loss,
+            |x, d| entropy_bonus(x, 0.1, 0.2, d),
+            |x, d| value_loss(x, &ADVANTAGE, 0.5, 0.2, d),
+            |x, d| clipped_value_loss(x, &OLD, &ADVANTAGE, 0.2, 0.5, 0.2, d),
+        ];
+        for term in terms {
+            let (mut alone, mut added) = ([0.0; 5], [10.0; 5]);
+            term(&LOG_PROB, &mut alone);
+            term(&LOG_PROB, &mut added);
+            assert!(alone.iter().zip(&added).all(|(a, b)| (a + 10.0 - b).abs() < 1e-12));
+        }
+    }
+
+    #[test]
     fn a_batch_in_parts_is_the_batch() {
         let whole = clipped_surrogate(&LOG_PROB, &OLD, &ADVANTAGE, 0.2, 0.2, &mut [0.0; 5]);
         let part = |r: std::ops::Range<usize>| {

@@ -231,6 +231,33 @@ mod tests {
         close(&out.advantage, &[1.548_568_8, 4.735_44, 3.261_6, 4.248, 0.72]);
     }
 
+    /// By hand, gamma 1, one step that ends and one that goes on, ρ̄ = 2, c̄ = 0.5, λ = 0.5:
+    /// δ = [1.5 (1 + 3 - 2), 2 (2 + 5 - 3)] = [3, 8]; the targets
+    /// are 3 + 8 = 11 and 2 + 3 + 0.5 · 0.5 · (11 - 3) = 7.
+    #[test]
+    fn vtrace_clips_and_lambda_by_hand() {
+        let no = [false; 2];
+        let steps = Steps {
+            reward: &[1.0, 2.0],
+            value: &[2.0, 3.0],
+            next_value: &[3.0, 5.0],
+            terminated: &no,
+            truncated: &no,
+            num_envs: 1,
+        };
+        let out = vtrace(&steps, &[1.5, 4.0], 1.0, 0.5, 2.0, 0.5);
+        close(&out.value_target, &[7.0, 11.0]);
+        close(&out.advantage, &[1.5 * (1.0 + 11.0 - 2.0), 8.0]);
+        let ended =
+            vtrace(&Steps { terminated: &[true, false], ..steps }, &[1.5, 4.0], 1.0, 0.5, 2.0, 0.5);
+        close(&ended.value_target, &[2.0 + 1.5 * (1.0 - 2.0), 11.0]);
+        close(&ended.advantage, &[1.5 * (1.0 - 2.0), 8.0]);
+        let cut =
+            vtrace(&Steps { truncated: &[true, false], ..steps }, &[1.5, 4.0], 1.0, 0.5, 2.0, 0.5);
+        close(&cut.value_target, &[2.0 + 3.0, 11.0]);
+        close(&cut.advantage, &[3.0, 8.0]);
+    }
+
     #[test]
     fn environments_do_not_mix() {
         let two = |a: [f64; 3], b: [f64; 3]| -> Vec<f64> {

@@ -60,3 +60,35 @@ pub fn bootstrap_interval(
     let tail = (1.0 - level) / 2.0;
     (quantile(&estimates, tail), quantile(&estimates, 1.0 - tail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worked_numbers() {
+        let values = [4.0, 1.0, 3.0, 2.0, 100.0];
+        assert_eq!(mean(&values), 22.0);
+        assert_eq!(std(&[1.0, 3.0]), 1.0);
+        // One of five is cut at each end.
+        assert_eq!(iqm(&values), 3.0);
+        assert_eq!([0.0, 0.5, 0.625, 1.0].map(|q| quantile(&values, q)), [1.0, 3.0, 3.5, 100.0]);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    /// The mean of n normals has deviation 1/√n; the interval covers it about as often as it says.
+    #[test]
+    fn intervals_cover_the_truth() {
+        let mut rng = Rng::new(4);
+        let covered = (0..200)
+            .filter(|_| {
+                let (a, b): (Vec<f64>, Vec<f64>) =
+                    (0..30).map(|_| (rng.normal(), rng.normal() + 9.0)).unzip();
+                let (low, high) = bootstrap_interval(&[&a, &b], mean, 0.95, 300, &mut Rng::new(1));
+                assert!(high - low < 1.0, "strata are not mixed");
+                (low..=high).contains(&4.5)
+            })
+            .count();
+        assert!((175..=200).contains(&covered), "{covered} of 200");
+    }
+}

@@ -259,11 +259,19 @@ fn the_check_accepts_a_sound_environment() {
 }
 
 /// An environment that breaks one promise.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Broken {
     breaks: Breaks,
     #[serde(skip)]
     hidden: f32,
+    seen: f32,
+}
+
+impl Clone for Broken {
+    fn clone(&self) -> Self {
+        let seen = if self.breaks == Breaks::Clone { 0.0 } else { self.seen };
+        Self { breaks: self.breaks, hidden: self.hidden, seen }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -271,6 +279,8 @@ enum Breaks {
     Bounds,
     Reward,
     HiddenState,
+    Reset,
+    Clone,
     ActionSpace,
 }
 
@@ -288,18 +298,23 @@ impl Env for Broken {
 
     fn reset(&mut self, _rng: &mut Rng) -> [f32; 1] {
         self.hidden = 0.0;
+        if self.breaks != Breaks::Reset {
+            self.seen = 0.0;
+        }
         [0.0]
     }
 
     fn step(&mut self, _action: &usize, _rng: &mut Rng) -> Step<[f32; 1]> {
         self.hidden += 1.0;
+        self.seen += 1.0;
         let obs = match self.breaks {
             Breaks::Bounds => [-1.0],
+            Breaks::Reset | Breaks::Clone => [self.seen],
             Breaks::HiddenState => [self.hidden],
             _ => [0.0],
         };
         let reward = if self.breaks == Breaks::Reward { f32::INFINITY } else { 0.0 };
-        Step { obs, reward, terminated: false, truncated: false }
+        Step { obs, reward, terminated: self.hidden == 120.0, truncated: false }
     }
 }
 
@@ -309,9 +324,11 @@ fn the_check_names_what_is_broken() {
         (Breaks::Bounds, "not in Box"),
         (Breaks::Reward, "reward inf"),
         (Breaks::HiddenState, "serialised"),
+        (Breaks::Reset, "no earlier episode"),
+        (Breaks::Clone, "a clone of it"),
         (Breaks::ActionSpace, "action space"),
     ] {
-        let error = check_env(&Broken { breaks, hidden: 0.0 }).unwrap_err().to_string();
+        let error = check_env(&Broken { breaks, hidden: 0.0, seen: 0.0 }).unwrap_err().to_string();
         assert!(error.contains(says), "{breaks:?}: {error}");
     }
 }

@@ -26,16 +26,10 @@ pub enum InstructionSet {
     Plain,
 }
 
-/// The best instruction set of this CPU. The environment variable `SKINNER_ISA` (`avx512`, `avx2`,
-/// `plain`) asks for a lesser one.
+/// The best instruction set of this CPU.
 pub fn instruction_set() -> InstructionSet {
     static CHOICE: OnceLock<InstructionSet> = OnceLock::new();
-    *CHOICE.get_or_init(|| {
-        let asked = std::env::var("SKINNER_ISA").unwrap_or_default();
-        let available = available_instruction_sets();
-        let wanted = available.iter().find(|isa| format!("{isa:?}").eq_ignore_ascii_case(&asked));
-        *wanted.unwrap_or(&available[0])
-    })
+    *CHOICE.get_or_init(|| available_instruction_sets()[0])
 }
 
 /// What this CPU has, best first.
@@ -43,10 +37,10 @@ pub fn available_instruction_sets() -> Vec<InstructionSet> {
     let mut sets = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            sets.push(InstructionSet::Avx512);
-        }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx512f") {
+                sets.push(InstructionSet::Avx512);
+            }
             sets.push(InstructionSet::Avx2);
         }
     }
@@ -279,7 +273,7 @@ unsafe fn activate<S: Simd>(activation: Activation, y: &mut [f32]) {
     unsafe {
         match activation {
             Activation::Tanh => in_place!(S, y, |v| tanh::<S>(v)),
-            Activation::Relu => in_place!(S, y, |v| S::max(v, S::splat(0.0))),
+            Activation::Relu => in_place!(S, y, |v| S::max(S::splat(0.0), v)),
             Activation::Identity => {}
         }
     }
@@ -628,7 +622,8 @@ macro_rules! dispatch {
                 unsafe { super::kernels::$name::inner::<Avx2>($($arg),*) }
             }
             $check;
-            // SAFETY: slice lengths were checked above; `isa` names features that were detected.
+            // SAFETY: slice lengths were checked above; an `isa` comes from `instruction_set` or has passed
+            // the check of `Mlp::with_instruction_set`, so its features were detected.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]

@@ -80,8 +80,12 @@ impl Mlp {
     }
 
     /// The same network on another instruction set.
+    ///
+    /// # Panics
+    /// If this CPU does not have it.
     #[must_use]
     pub fn with_instruction_set(mut self, isa: InstructionSet) -> Self {
+        assert!(kernels::available_instruction_sets().contains(&isa), "{isa:?} is not available");
         self.isa = isa;
         self
     }

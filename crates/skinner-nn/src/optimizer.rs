@@ -105,6 +105,24 @@ mod tests {
         assert!((params[0] - expected).abs() < 1e-5, "{} is not {expected}", params[0]);
     }
 
+    /// With an epsilon that shows where it is added: to the root of the corrected moment.
+    #[test]
+    fn adam_epsilon_by_hand() {
+        let mut adam = Optimizer::new(OptimizerKind::Adam, 0.5, 1);
+        let mut params = [1.0];
+        adam.step(&mut params, &mut [2.0], 0.1, None);
+        assert!((params[0] - (1.0 - 0.1 * 2.0 / (2.0 + 0.5))).abs() < 1e-6, "{}", params[0]);
+    }
+
+    /// PyTorch's first step: square 0.01 · 4, root 0.2, parameter 1 - 0.1 · 2 / (0.2 + 0.5).
+    #[test]
+    fn rms_prop_by_hand() {
+        let mut rms = Optimizer::new(OptimizerKind::RmsProp, 0.5, 1);
+        let mut params = [1.0];
+        rms.step(&mut params, &mut [2.0], 0.1, None);
+        assert!((params[0] - (1.0 - 0.1 * 2.0 / 0.7)).abs() < 1e-6, "{}", params[0]);
+    }
+
     #[test]
     fn clipping_is_by_the_global_norm() {
         let mut rms = Optimizer::new(OptimizerKind::RmsProp, 0.0, 2);

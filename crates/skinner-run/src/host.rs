@@ -28,22 +28,6 @@ fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Seconds since 1970 of what [`utc_now`] writes.
-pub(crate) fn parse_utc(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    // Days from civil, the inverse of `civil` (Hinnant, *chrono-compatible date algorithms*).
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
-        + day_of_year
-        - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
 /// Year, month and day of a count of days since 1970 (Hinnant, *chrono-compatible date algorithms*).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -63,19 +47,10 @@ mod tests {
 
     #[test]
     fn known_days() {
-        let check = |seconds: u64, expect: &str| {
-            assert_eq!(rfc3339(seconds), expect);
-            assert_eq!(parse_utc(expect), Some(seconds as i64));
-        };
+        let check = |seconds: u64, expect: &str| assert_eq!(rfc3339(seconds), expect);
         check(0, "1970-01-01T00:00:00Z");
         check(951_782_400, "2000-02-29T00:00:00Z");
         check(1_735_689_599, "2024-12-31T23:59:59Z");
         check(4_107_542_400, "2100-03-01T00:00:00Z");
-    }
-
-    #[test]
-    fn no_time_in_other_text() {
-        assert_eq!(parse_utc(""), None);
-        assert_eq!(parse_utc("yesterday, at about noon"), None);
     }
 }

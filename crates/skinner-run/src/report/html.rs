@@ -9,7 +9,6 @@ use skinner_core::statistics::{iqm, mean, std};
 
 use super::group::{Group, base_label};
 use super::{RunReport, curves};
-use crate::host;
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
@@ -317,7 +316,7 @@ fn recipe_cell(group: &Group, flat: &[(String, toml::Value)], key: &str) -> Stri
 fn runs(page: &mut String, groups: &[Group]) {
     page.push_str("<section>\n<h2>Runs</h2>\n");
     let mut table =
-        Table::new(["run", "seed", "status", "steps", "started", "took", "steps per second"]);
+        Table::new(["run", "seed", "status", "steps", "started", "training", "steps per second"]);
     for run in all_runs(groups) {
         table.row(run_row(run));
     }
@@ -346,19 +345,15 @@ type Fact = fn(&RunReport) -> Option<String>;
 fn run_row(run: &RunReport) -> [String; 7] {
     let info = run.info.clone().unwrap_or_default();
     let missing = || "–".to_owned();
-    let ended = info.ended.as_deref().and_then(host::parse_utc);
-    let started = host::parse_utc(&info.started);
-    let logged = run.timing.points("seconds").last().map(|point| point.1 as i64);
-    let took = started.zip(ended).map(|(start, end)| end - start).or(logged);
-    let rates: Vec<f64> = run.timing.points("steps_per_second").iter().map(|p| p.1).collect();
-    let rate = if rates.is_empty() { missing() } else { number(mean(&rates).round()) };
+    let last = |name: &str| run.timing.points(name).last().map(|point| point.1);
+    let rate = last("steps_per_second").map_or_else(missing, |rate| number(rate.round()));
     [
         run.name(),
         run.seed().map_or_else(missing, |seed| seed.to_string()),
         run.stands(),
         run.metrics.last_step.map_or_else(missing, |step| number(step as f64)),
         if info.started.is_empty() { missing() } else { info.started },
-        took.map_or_else(missing, duration),
+        last("train_seconds").map_or_else(missing, duration),
         rate,
     ]
 }
@@ -417,12 +412,12 @@ fn thousands(value: i64) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
-fn duration(seconds: i64) -> String {
-    match seconds {
-        ..0 => "–".to_owned(),
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+fn duration(seconds: f64) -> String {
+    match seconds as u64 {
+        0..10 => format!("{seconds:.1} s"),
+        seconds @ 10..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }
 }
 
@@ -479,9 +474,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(61), "1 min 1 s");
-        assert_eq!(duration(7260), "2 h 1 min");
-        assert_eq!(duration(-1), "–");
+        assert_eq!(duration(1.23), "1.2 s");
+        assert_eq!(duration(59.5), "59 s");
+        assert_eq!(duration(61.0), "1 min 1 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
     }
 }
