@@ -265,12 +265,13 @@ struct Broken {
     #[serde(skip)]
     hidden: f32,
     seen: f32,
+    steps: f32,
 }
 
 impl Clone for Broken {
     fn clone(&self) -> Self {
         let seen = if self.breaks == Breaks::Clone { 0.0 } else { self.seen };
-        Self { breaks: self.breaks, hidden: self.hidden, seen }
+        Self { seen, ..*self }
     }
 }
 
@@ -297,7 +298,7 @@ impl Env for Broken {
     }
 
     fn reset(&mut self, _rng: &mut Rng) -> [f32; 1] {
-        self.hidden = 0.0;
+        (self.hidden, self.steps) = (0.0, 0.0);
         if self.breaks != Breaks::Reset {
             self.seen = 0.0;
         }
@@ -307,6 +308,7 @@ impl Env for Broken {
     fn step(&mut self, _action: &usize, _rng: &mut Rng) -> Step<[f32; 1]> {
         self.hidden += 1.0;
         self.seen += 1.0;
+        self.steps += 1.0;
         let obs = match self.breaks {
             Breaks::Bounds => [-1.0],
             Breaks::Reset | Breaks::Clone => [self.seen],
@@ -314,7 +316,7 @@ impl Env for Broken {
             _ => [0.0],
         };
         let reward = if self.breaks == Breaks::Reward { f32::INFINITY } else { 0.0 };
-        Step { obs, reward, terminated: self.hidden == 120.0, truncated: false }
+        Step { obs, reward, terminated: self.steps == 120.0, truncated: false }
     }
 }
 
@@ -328,7 +330,9 @@ fn the_check_names_what_is_broken() {
         (Breaks::Clone, "a clone of it"),
         (Breaks::ActionSpace, "action space"),
     ] {
-        let error = check_env(&Broken { breaks, hidden: 0.0, seen: 0.0 }).unwrap_err().to_string();
+        let error = check_env(&Broken { breaks, hidden: 0.0, seen: 0.0, steps: 0.0 })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(says), "{breaks:?}: {error}");
     }
 }

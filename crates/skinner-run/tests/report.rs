@@ -28,6 +28,7 @@ fn sample(path: &Path, seed: u64, gamma: f64, lines: u64) {
         metrics.set("episode_return", seed as f64 * 10.0);
         metrics.set("policy_loss", f64::NAN);
         timing.set("steps_per_second", 1000.0);
+        timing.set("train_seconds", line as f64 * 3.06);
         logger.log(line * (100 + seed), &metrics, &timing).unwrap();
     }
     let result = json!({ "return_mean": seed as f64 * 10.0, "episodes": 100, "kind": "greedy" });
