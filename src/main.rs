@@ -78,7 +78,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Train this many seeds, counting up from the first, in parallel
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: Option<u64>,
     /// Where the run's files go [default: below runs/]
     #[arg(long, value_name = "DIR")]

@@ -22,7 +22,7 @@ use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
 use crate::recipe::Recipe;
-use crate::{TrainArgs, evaluate, interrupt, note, out};
+use crate::{TrainArgs, evaluate, explain, interrupt, note, out};
 
 /// A checkpoint is written at least this often, and at every tenth of a run.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -121,7 +121,7 @@ fn train_seeds(
     for (result, seed) in results.into_iter().zip(&seeds) {
         match result.into_inner().ok().flatten() {
             Some(Ok(result)) => ended.push(result),
-            Some(Err(error)) => failures.push(format!("seed {seed}: {error:#}")),
+            Some(Err(error)) => failures.push(format!("seed {seed}: {}", explain(&error))),
             // Seeds that Ctrl-C left unstarted begin when the command is given again with --resume.
             None if interrupt::asked() => {}
             None => failures.push(format!("seed {seed}: its thread ended without a result")),
@@ -288,7 +288,7 @@ impl<'a> Run<'a> {
         let ended = self.train_and_evaluate();
         self.bar.finish_and_clear();
         if let Err(error) = &ended {
-            let status = Status::Failed(format!("{error:#}"));
+            let status = Status::Failed(explain(error));
             let ended = Some(host::utc_now());
             if let Err(second) = self.dir.update_info(|info| {
                 info.status = status;
