@@ -28,7 +28,7 @@ Each recipe as it is embedded in the binary, seeds 0 to 9 and 10 to 19. The retu
 episodes of the **final** greedy policy; the best checkpoint is never quoted. IQM is the interquartile mean \
 over seeds with its 95 % bootstrap interval. `reached` counts the seeds at or above the threshold.\n\n\
 Regenerate with `cargo bench --bench results`.\n\n\
-| recipe | env steps | seeds | mean | IQM (95 %) | worst | threshold | reached |\n\
+| recipe | env steps (first seed) | seeds | mean | IQM (95 %) | worst | threshold | reached |\n\
 |---|---|---|---|---|---|---|---|\n";
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
