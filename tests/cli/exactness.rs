@@ -98,7 +98,7 @@ fn a_killed_run_ends_as_if_it_had_not_been() {
         same(&dir.path().join("whole"), &dir.path().join(&name));
         same_size_of_events(&dir.path().join("whole"), &dir.path().join(&name));
     }
-    assert!(kills >= 6, "only {kills} runs were still alive when killed");
+    assert!(kills >= 3, "only {kills} runs were still alive when killed");
 }
 
 #[test]

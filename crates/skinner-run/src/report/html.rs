@@ -199,8 +199,9 @@ fn collect_numbers(map: &Map<String, Value>, prefix: &str, numbers: &mut Vec<(St
         let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             Value::Object(inner) => collect_numbers(inner, &key, numbers),
-            // Each row names its seed already.
-            Value::Number(_) if key == "seed" => {}
+            // Each row names its seed already, and times stand in the table of runs.
+            Value::Number(_)
+                if ["seed", "steps_per_second", "train_seconds"].contains(&key.as_str()) => {}
             Value::Number(value) => numbers.extend(value.as_f64().map(|value| (key, value))),
             _ => {}
         }
