@@ -52,6 +52,14 @@ pub(crate) struct State {
     /// Lowest and highest episode return so far.
     range: Option<(f64, f64)>,
     noise: Option<StateDependentNoise>,
+    /// [`fingerprint`] of the initial weights.
+    initial_weights: u64,
+}
+
+/// A number that changes when any of the weights does (FNV-1a over their bits).
+fn fingerprint(params: &[f32]) -> u64 {
+    let mix = |hash: u64, x: &f32| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3);
+    params.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 impl OnPolicy {
@@ -88,6 +96,7 @@ impl OnPolicy {
             recent: VecDeque::new(),
             range: None,
             noise: None,
+            initial_weights: fingerprint(&policy.params),
         };
         Ok(Self {
             optimizer: Optimizer::new(optimizer.0, optimizer.1 as f32, num_params),
@@ -244,8 +253,13 @@ impl OnPolicy {
         if self.policy.params.is_empty() {
             warnings.push("the policy has no trainable parameters".into());
         }
-        if self.state.iterations > 0 && self.optimizer.steps() == 0 {
-            warnings.push("no update was made, so the weights are still the initial ones".into());
+        if self.state.iterations > 0
+            && fingerprint(&self.policy.params) == self.state.initial_weights
+        {
+            warnings.push(format!(
+                "the weights are exactly the initial ones after {} updates; learning_rate may be too small",
+                self.optimizer.steps()
+            ));
         }
         if let (Some((low, high)), true) = (self.state.range, self.state.episodes >= RECENT as u64)
             && low == high

@@ -344,6 +344,17 @@ fn nothing_to_learn_is_said() {
 }
 
 #[test]
+fn unchanged_weights_are_said() {
+    let config = ppo::Config { learning_rate: 1e-300, ..ppo_config(2_000) };
+    let seed = SeedSequence::new(1);
+    let mut training = envs("CartPole-v1", config.num_envs, &seed);
+    let mut ppo = ppo::Ppo::new(config, training.as_mut(), &seed).unwrap();
+    ppo.iteration(training.as_mut()).unwrap();
+    let warnings = ppo.learner.warnings();
+    assert!(warnings.iter().any(|w| w.contains("exactly the initial ones")), "{warnings:?}");
+}
+
+#[test]
 fn divergence_is_an_error_and_not_a_policy_of_nans() {
     let config = ppo::Config { learning_rate: 1e30, max_grad_norm: 0.0, ..ppo_config(20_000) };
     let seed = SeedSequence::new(1);
