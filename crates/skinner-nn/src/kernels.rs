@@ -76,7 +76,8 @@ struct Product {
 
 #[inline(always)]
 unsafe fn product<S: Simd>(p: Product) {
-    let panel = 4 * S::LANES;
+    // Accumulators for six rows of a panel fit the registers: 32 of AVX-512, 16 of the others.
+    let panel = if S::LANES == 16 { 4 } else { 2 } * S::LANES;
     let mut column = 0;
     while column < p.n {
         let width = (p.n - column).min(panel);
@@ -103,12 +104,9 @@ unsafe fn product<S: Simd>(p: Product) {
 unsafe fn rows<S: Simd, const NV: usize, const TAIL: bool>(p: Product, column: usize, tail: usize) {
     let mut row = 0;
     unsafe {
-        // 6 × 4 accumulators fill the 32 registers of AVX-512; AVX2 has 16.
-        if S::LANES == 16 || NV <= 2 {
-            while row + 6 <= p.m {
-                tile::<S, 6, NV, TAIL>(p, row, column, tail);
-                row += 6;
-            }
+        while row + 6 <= p.m {
+            tile::<S, 6, NV, TAIL>(p, row, column, tail);
+            row += 6;
         }
         while row + 3 <= p.m {
             tile::<S, 3, NV, TAIL>(p, row, column, tail);
