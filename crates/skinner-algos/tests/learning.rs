@@ -175,6 +175,33 @@ fn continuous_identity_is_learned_with_every_exploration() {
 }
 
 #[test]
+fn continuous_identity_is_learned_by_the_others() {
+    let policy = PolicyConfig { log_std_init: -0.7, ..PolicyConfig::default() };
+    let a2c = a2c::Config {
+        total_steps: 200_000,
+        gamma: 0.0,
+        learning_rate: 1e-3,
+        learning_rate_schedule: skinner_core::Schedule::Linear,
+        norm_adv: true,
+        policy: policy.clone(),
+        ..a2c::Config::default()
+    };
+    let reinforce = reinforce::Config {
+        total_steps: 200_000,
+        num_episodes: 2,
+        gamma: 0.0,
+        learning_rate: 1e-2,
+        policy,
+        ..reinforce::Config::default()
+    };
+    for config in [AlgorithmConfig::A2c(a2c), AlgorithmConfig::Reinforce(reinforce)] {
+        // One hundred steps an episode; random actions give about -67.
+        let reached = train(&config, "IdentityBox-v0", clipped, 3);
+        assert!(reached > -2.0, "{:?} reached {reached}", config.name());
+    }
+}
+
+#[test]
 fn patience_is_learned_in_the_two_state_chain() {
     let reached = train(&AlgorithmConfig::Ppo(ppo_config(40_000)), "Chain-v0", plain, 4);
     let optimum = chain_optimum();
