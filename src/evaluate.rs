@@ -189,8 +189,8 @@ fn draw(scenes: &[Scene], pace: f32, path: &Path) -> anyhow::Result<()> {
             render::write_gif(scenes, pace, file).with_context(cannot)
         }
         Some("svg") => {
-            let svg = scenes.last().map(render::to_svg).unwrap_or_default();
-            std::fs::write(path, svg).with_context(cannot)
+            let last = scenes.last().context("there is no picture to draw")?;
+            std::fs::write(path, render::to_svg(last)).with_context(cannot)
         }
         _ => bail!("--render {}: the file's name must end in .gif or .svg", path.display()),
     }

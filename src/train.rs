@@ -521,8 +521,19 @@ fn timing(train_seconds: f64, step: u64) -> Metrics {
     timing
 }
 
+/// An argument as a shell takes it back.
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.to_owned()
+    } else {
+        format!("'{}'", arg.replace('\'', "'\\''"))
+    }
+}
+
 fn run_info(recipe: &Recipe, threads: usize) -> RunInfo {
-    let command: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--resume").collect();
+    let given = std::env::args().skip(1).filter(|arg| arg != "--resume");
+    let command: Vec<String> = given.map(|arg| quoted(&arg)).collect();
     RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         git_commit: option_env!("SKINNER_GIT_COMMIT").map(str::to_owned),

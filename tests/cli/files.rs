@@ -55,6 +55,34 @@ fn a_damaged_checkpoint_is_detected_and_the_one_before_it_offered() {
     }
 }
 
+/// `run.json` holds facts, not the training state: damage is said, and nothing else is lost.
+#[test]
+fn damaged_facts_are_said_and_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let hidden = ["--set", "policy.hidden_sizes=[64, 64]"];
+    let args = |more: &[&'static str]| small(&[&["--run-dir", "r"], &hidden[..], more].concat());
+    let first = last_json(&run(dir.path(), &args(&[])));
+    let path = dir.path().join("r/run.json");
+    let info = std::fs::read_to_string(&path).unwrap();
+    assert!(info.contains("--set 'policy.hidden_sizes=[64, 64]'"), "{info}");
+    truncate(&path);
+    let output = run(dir.path(), &args(&["--resume"]));
+    assert!(stderr(&output).contains("run.json"), "{}", stderr(&output));
+    assert_eq!(last_json(&output)["checkpoint_sha256"], first["checkpoint_sha256"]);
+}
+
+/// A finished run without its checkpoints is trained again, and ends as it did.
+#[test]
+fn a_finished_run_without_checkpoints_starts_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = last_json(&run(dir.path(), &small(&["--run-dir", "r"])));
+    std::fs::remove_dir_all(dir.path().join("r/checkpoints")).unwrap();
+    let again = last_json(&run(dir.path(), &small(&["--run-dir", "r", "--resume"])));
+    assert_eq!(again["checkpoint_sha256"], first["checkpoint_sha256"]);
+    let lines = std::fs::read_to_string(dir.path().join("r/metrics.jsonl")).unwrap();
+    assert_eq!(lines.matches("eval_length_mean").count(), 1);
+}
+
 #[test]
 fn without_any_good_checkpoint_nothing_is_pretended() {
     let dir = tempfile::tempdir().unwrap();

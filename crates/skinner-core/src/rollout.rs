@@ -35,21 +35,19 @@ impl RolloutBuffer {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        let num_envs = self.num_envs;
         for rows in [
             &mut self.obs,
             &mut self.reward,
             &mut self.value,
             &mut self.log_prob,
+            &mut self.next_value,
             &mut self.cut_obs,
         ] {
             rows.clear();
         }
         self.terminated.clear();
         self.truncated.clear();
-        self.next_value.clear();
         self.cut_rows.clear();
-        self.num_envs = num_envs;
     }
 
     /// Number of transitions.

@@ -161,10 +161,16 @@ impl RunDir {
             return Ok(Resumed { run_dir, checkpoint: None, warnings: Vec::new() });
         }
         run_dir.check_recipe(recipe_toml)?;
-        let (checkpoint, warnings) = checkpoint::newest_valid(&run_dir.checkpoints_path())?;
-        let first = run_dir.info().ok();
+        let (checkpoint, mut warnings) = checkpoint::newest_valid(&run_dir.checkpoints_path())?;
+        let first = if run_dir.path.join(INFO).exists() {
+            // Damaged facts are said and written anew: training does not depend on them.
+            run_dir.info().map_err(|error| warnings.push(error)).ok()
+        } else {
+            None
+        };
         // A finished run keeps its facts: there is nothing left to do.
-        if first.as_ref().is_none_or(|first| first.status != Status::Finished) {
+        let finished = first.as_ref().is_some_and(|first| first.status == Status::Finished);
+        if !finished || checkpoint.is_none() {
             let mut continued = info.clone();
             if let Some(first) = first {
                 continued.started = first.started;
