@@ -5,11 +5,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const FLOORS: [(&str, u32); 6] = [
+const FLOORS: [(&str, u32); 7] = [
     ("skinner-core", 0),
     ("skinner-nn", 1),
     ("skinner-envs", 2),
     ("skinner-algos", 2),
+    ("skinner-lm", 2),
     ("skinner-run", 2),
     ("skinner", 4),
 ];
