@@ -5,6 +5,13 @@
 //! of the terms it calls. `scale` is what a row's contribution is multiplied by, usually one over the
 //! number of rows of the whole (mini)batch: a batch may thus be split in parts without changing the
 //! sum. Losses are minimised.
+//!
+//! The terms of control are in this module; [`tokens`] has those of language modelling,
+//! [`preference`] DPO and its family, [`unpaired`] KTO and reward models.
+
+pub mod preference;
+pub mod tokens;
+pub mod unpaired;
 
 use crate::real::Real;
 

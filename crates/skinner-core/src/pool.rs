@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Worker threads that wait for work.
-pub(crate) struct Pool {
+pub struct Pool {
     workers: Vec<Worker>,
 }
 

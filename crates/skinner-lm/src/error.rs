@@ -1,5 +1,8 @@
 //! What can go wrong with a language model.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 /// An error that says what, where and what would be right.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -7,4 +10,95 @@ pub enum LmError {
     /// A model's description cannot be used.
     #[error("model config: {0}")]
     Config(String),
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The refusal.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and what would be right.
+        what: String,
+    },
+    /// A model's files lack a weight.
+    #[error("{} has no tensor `{name}`; nearest are {}", path.display(), nearest.join(", "))]
+    MissingTensor {
+        /// The file or directory.
+        path: PathBuf,
+        /// The weight that was asked for.
+        name: String,
+        /// The names that are there and look most like it.
+        nearest: Vec<String>,
+    },
+    /// A weight has another shape than the model's description says.
+    #[error("tensor `{name}` has shape {found:?}, must be {expected:?}")]
+    TensorShape {
+        /// The weight.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// Its shape by the description.
+        expected: Vec<usize>,
+    },
+    /// A model cannot be found or fetched.
+    #[error("{0}")]
+    Source(String),
+    /// A tokenizer cannot be used, or a text cannot be encoded.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// An id is no token.
+    #[error("token id {id} is out of range: the tokenizer has {vocab_size} tokens")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// How many tokens there are.
+        vocab_size: usize,
+    },
+    /// A sequence is longer than the model's context.
+    #[error("{tokens} tokens are more than the model's context of {context}")]
+    TooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// The longest possible.
+        context: usize,
+    },
+    /// Something cannot be generated as asked.
+    #[error("{0}")]
+    Sampling(String),
+    /// A chat template cannot be used.
+    #[error("chat template{}: {what}", at_line(*line))]
+    Template {
+        /// The line of the template, from 1; 0 when it is none of them.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something is wrong with data to train on.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+}
+
+impl LmError {
+    pub(crate) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn file(path: &Path, what: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), what: what.into() }
+    }
+}
+
+fn at_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!(", line {line}") }
 }

@@ -490,6 +490,8 @@ pub(crate) struct AdamStep {
     pub epsilon: f32,
     /// What the gradient is multiplied by (clipping).
     pub scale: f32,
+    /// What the parameter is multiplied by first: 1 without weight decay.
+    pub keep: f32,
 }
 
 #[inline(always)]
@@ -543,7 +545,8 @@ unsafe fn adam_vector<S: Simd>(
         let added = S::mul(S::mul(S::splat(1.0 - step.beta2), grad), grad);
         let square = S::fma(S::splat(step.beta2), square, added);
         let deviation = S::fma(S::sqrt(square), S::splat(step.root), S::splat(step.epsilon));
-        let param = S::fma(S::div(mean, deviation), S::splat(-step.rate), param);
+        let kept = S::mul(param, S::splat(step.keep));
+        let param = S::fma(S::div(mean, deviation), S::splat(-step.rate), kept);
         (mean, square, param)
     }
 }

@@ -25,13 +25,17 @@
 //! ```
 
 mod actor_critic;
+mod adamw;
 mod kernels;
+pub mod matrix;
 mod mlp;
 mod network;
 mod optimizer;
 mod simd;
+pub mod team;
 
 pub use actor_critic::{ActorCritic, ActorCriticShape, ActorCriticTape, FEATURES, HEAD, VALUE};
+pub use adamw::{AdamW, AdamWConfig, gradient_norm};
 pub use kernels::{
     Activation, InstructionSet, available_instruction_sets, instruction_set, multiply_add_peak,
 };

@@ -71,6 +71,7 @@ impl Optimizer {
                     root: (1.0 / (1.0 - f64::from(BETA2).powi(t)).sqrt()) as f32,
                     epsilon: self.epsilon,
                     scale,
+                    keep: 1.0,
                 };
                 kernels::adam_update(isa, step, params, grad, &mut self.mean, &mut self.square);
             }

@@ -34,6 +34,14 @@ pub(crate) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sqrt(a: Self::V) -> Self::V;
     unsafe fn sum(a: Self::V) -> f32;
+    /// `2^n` for whole `n` from -126 to 127.
+    unsafe fn pow2(n: Self::V) -> Self::V;
+    /// bf16 numbers as f32.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// `c + hi(a) hi(b)`, then `+ lo(a) lo(b)`, of lanes that hold two bf16 each.
+    unsafe fn dot_bf16(_a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("only AVX-512 multiplies pairs of bf16")
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -109,6 +117,14 @@ impl Simd for Plain {
     unsafe fn sum(a: Self::V) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }
+    #[inline(always)]
+    unsafe fn pow2(n: Self::V) -> Self::V {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> Self::V {
+        std::array::from_fn(|i| f32::from_bits(u32::from(unsafe { *p.add(i) }) << 16))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -179,6 +195,26 @@ mod x86 {
         unsafe fn sum(a: __m512) -> f32 {
             unsafe { _mm512_reduce_add_ps(a) }
         }
+        #[inline(always)]
+        unsafe fn pow2(n: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> __m512 {
+            unsafe {
+                let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot_bf16(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // Compiled only into functions that enable `avx512bf16`.
+            unsafe {
+                let a = std::mem::transmute::<__m512, __m512bh>(a);
+                let b = std::mem::transmute::<__m512, __m512bh>(b);
+                _mm512_dpbf16_ps(c, a, b)
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -248,6 +284,20 @@ mod x86 {
                 let half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
                 let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
                 _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn pow2(n: __m256) -> __m256 {
+            unsafe {
+                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> __m256 {
+            unsafe {
+                let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
             }
         }
     }

@@ -1,0 +1,499 @@
+//! Generation: batched decoding with a cache of keys and values.
+//!
+//! It knows nothing of text but for stop strings. A completion depends on its prompt, its seed and the
+//! model: not on what else is in the batch, nor on the number of threads.
+
+mod sampling;
+
+use std::sync::Arc;
+
+use skinner_core::{Rng, SeedSequence};
+use skinner_nn::matrix::{self, Cached, Cpu, few_rows};
+
+pub use sampling::{Drawn, Sampling};
+
+use crate::decoder::{
+    Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Tape, rotate,
+};
+use crate::error::LmError;
+use crate::tokenizer::{TextStream, Tokenizer};
+
+/// Prompt tokens that are run at once.
+const PREFILL: usize = 2048;
+
+/// When a completion ends.
+#[derive(Clone, Debug, Default)]
+pub struct Stop<'a> {
+    /// After any of these tokens.
+    pub ids: Vec<u32>,
+    /// Once the text holds any of these.
+    pub strings: Vec<String>,
+    /// Who makes the text for `strings`.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// After this many tokens.
+    pub max_new_tokens: usize,
+}
+
+/// A prompt and how to go on.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Tokens, at least one.
+    pub prompt: Vec<u32>,
+    /// One completion for each, all from one run of the prompt.
+    pub seeds: Vec<SeedSequence>,
+}
+
+/// Why a completion ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// A stop token (its last) or a stop string.
+    Stop,
+    /// It reached the length asked for, or the model's context.
+    Length,
+    /// Whoever watched asked for it.
+    Cancelled,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The tokens; a stop token is the last.
+    pub ids: Vec<u32>,
+    /// What is known of each, see [`Drawn`].
+    pub drawn: Vec<Drawn>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+impl Completion {
+    /// The tokens' log-probabilities.
+    pub fn log_probs(&self) -> Vec<f32> {
+        self.drawn.iter().map(|drawn| drawn.log_prob).collect()
+    }
+}
+
+/// Keys and values of some tokens: of each layer, one row a token.
+#[derive(Clone, Debug, Default)]
+struct Cache {
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+    len: usize,
+}
+
+impl Cache {
+    fn new(layers: usize) -> Self {
+        Self { keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers], len: 0 }
+    }
+}
+
+/// A completion under way.
+struct Sequence<'a> {
+    /// Which request, and which of its completions.
+    place: (usize, usize),
+    prefix: Arc<Cache>,
+    own: Cache,
+    rng: Rng,
+    completion: Completion,
+    text: Option<(TextStream<'a>, String)>,
+}
+
+/// Generates with a decoder's weights, lent for its life.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    decoder: &'a Decoder,
+    params: Params<'a>,
+    /// Completions decoded at once.
+    pub max_batch: usize,
+}
+
+/// A prompt that was run.
+struct Prefilled {
+    cache: Arc<Cache>,
+    logits: Vec<f32>,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine of these weights.
+    pub fn new(decoder: &'a Decoder, params: Params<'a>) -> Self {
+        Self { decoder, params, max_batch: 64 }
+    }
+
+    /// Completes all requests; `watch` sees every token as it is drawn (request, completion, token) and
+    /// returns whether that completion shall go on.
+    ///
+    /// # Errors
+    /// An empty prompt, one with an unknown token or longer than the context leaves room for; a value of
+    /// `sampling` out of range.
+    pub fn generate(
+        &self,
+        cpu: &mut Cpu,
+        requests: &[Request],
+        sampling: &Sampling,
+        stop: &Stop<'_>,
+        watch: &mut dyn FnMut(usize, usize, Drawn) -> bool,
+    ) -> Result<Vec<Vec<Completion>>, LmError> {
+        sampling.validate()?;
+        for request in requests {
+            self.check(&request.prompt)?;
+        }
+        let empty = Completion { ids: vec![], drawn: vec![], finish: Finish::Length };
+        let mut done: Vec<Vec<Completion>> =
+            requests.iter().map(|request| vec![empty.clone(); request.seeds.len()]).collect();
+        if stop.max_new_tokens == 0 {
+            return Ok(done);
+        }
+        let mut waiting = 0;
+        let mut active: Vec<Sequence<'_>> = Vec::new();
+        let mut logits = Vec::new();
+        while waiting < requests.len() || !active.is_empty() {
+            // Whole requests enter while there is room, so that a prompt is run once.
+            let from = waiting;
+            let mut rows = active.len();
+            while waiting < requests.len()
+                && (rows == 0 || rows + requests[waiting].seeds.len() <= self.max_batch)
+            {
+                rows += requests[waiting].seeds.len();
+                waiting += 1;
+            }
+            let mut fresh = Vec::new();
+            for (i, prefilled) in self.prefill(cpu, &requests[from..waiting]).into_iter().enumerate()
+            {
+                for (j, seed) in requests[from + i].seeds.iter().enumerate() {
+                    let place = (from + i, j);
+                    fresh.push(self.begin(place, &prefilled, seed, stop));
+                    logits.extend_from_slice(&prefilled.logits);
+                }
+            }
+            active.extend(fresh);
+            self.draw(cpu, &mut active, &mut logits, sampling, stop, watch);
+            active = active
+                .into_iter()
+                .filter_map(|sequence| {
+                    if sequence.completion.finish == Finish::Length && !self.full(&sequence, stop) {
+                        return Some(sequence);
+                    }
+                    done[sequence.place.0][sequence.place.1] = sequence.completion;
+                    None
+                })
+                .collect();
+            self.step(cpu, &mut active, &mut logits);
+        }
+        Ok(done)
+    }
+
+    fn check(&self, prompt: &[u32]) -> Result<(), LmError> {
+        if prompt.is_empty() {
+            return Err(LmError::Sampling("the prompt has no tokens: nothing to go on from".into()));
+        }
+        self.decoder.check(prompt)
+    }
+
+    /// Whether a sequence has all the tokens it may have.
+    fn full(&self, sequence: &Sequence<'_>, stop: &Stop<'_>) -> bool {
+        let drawn = sequence.completion.ids.len();
+        let context = self.decoder.config().max_position_embeddings;
+        drawn >= stop.max_new_tokens || sequence.prefix.len + drawn > context
+    }
+
+    fn begin<'s>(
+        &self,
+        place: (usize, usize),
+        prefilled: &Prefilled,
+        seed: &SeedSequence,
+        stop: &Stop<'s>,
+    ) -> Sequence<'s> {
+        let text = stop.tokenizer.filter(|_| !stop.strings.is_empty());
+        Sequence {
+            place,
+            prefix: Arc::clone(&prefilled.cache),
+            own: Cache::new(self.decoder.config().num_hidden_layers),
+            rng: seed.rng(),
+            completion: Completion { ids: vec![], drawn: vec![], finish: Finish::Length },
+            text: text.map(|tokenizer| (tokenizer.stream(false), String::new())),
+        }
+    }
+
+    /// Runs prompts, packed.
+    fn prefill(&self, cpu: &mut Cpu, requests: &[Request]) -> Vec<Prefilled> {
+        let mut prefilled = Vec::with_capacity(requests.len());
+        let mut rest = requests;
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let count = rest
+                .iter()
+                .take_while(|request| {
+                    let fits = tokens == 0 || tokens + request.prompt.len() <= PREFILL;
+                    tokens += request.prompt.len();
+                    fits
+                })
+                .count();
+            let (now, later) = rest.split_at(count);
+            self.prefill_packed(cpu, now, &mut prefilled);
+            rest = later;
+        }
+        prefilled
+    }
+
+    fn prefill_packed(&self, cpu: &mut Cpu, requests: &[Request], out: &mut Vec<Prefilled>) {
+        let config = self.decoder.config();
+        let (layers, width) = (config.num_hidden_layers, config.hidden_size);
+        let heads = self.heads();
+        let (row, key_width) = (heads.row(), heads.keys * heads.dim);
+        let mut segments = Vec::with_capacity(requests.len());
+        let mut ids = Vec::new();
+        for request in requests {
+            segments.push((ids.len(), ids.len() + request.prompt.len()));
+            ids.extend_from_slice(&request.prompt);
+        }
+        let mut caches: Vec<Cache> = requests.iter().map(|_| Cache::new(layers)).collect();
+        let batch = Batch { ids: &ids, segments: &segments, dropout: None };
+        let model = Model { params: self.params, adapter: None };
+        let mut tape = Tape::default();
+        self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::Nothing, |layer, qkv| {
+            for (cache, &(start, end)) in caches.iter_mut().zip(&segments) {
+                for qkv in qkv[start * row..end * row].chunks_exact(row) {
+                    let key = heads.queries * heads.dim;
+                    let value = key + key_width;
+                    cache.keys[layer].extend_from_slice(&qkv[key..value]);
+                    cache.values[layer].extend_from_slice(&qkv[value..]);
+                }
+            }
+        });
+        for (mut cache, &(start, end)) in caches.into_iter().zip(&segments) {
+            cache.len = end - start;
+            let hidden = &tape.hidden[(end - 1) * width..end * width];
+            let logits = self.logits(cpu, hidden);
+            out.push(Prefilled { cache: Arc::new(cache), logits });
+        }
+    }
+
+    /// Draws the next token of every sequence from its logits, and ends those that are to end.
+    fn draw(
+        &self,
+        cpu: &mut Cpu,
+        active: &mut [Sequence<'_>],
+        logits: &mut [f32],
+        sampling: &Sampling,
+        stop: &Stop<'_>,
+        watch: &mut dyn FnMut(usize, usize, Drawn) -> bool,
+    ) {
+        let vocab = self.decoder.config().vocab_size;
+        let mut drawn: Vec<Option<Drawn>> = vec![None; active.len()];
+        let rows = active.iter_mut().zip(logits.chunks_mut(vocab));
+        let mut items: Vec<_> = rows.zip(drawn.iter_mut()).collect();
+        cpu.team.for_each(&mut items, |((sequence, logits), drawn)| {
+            **drawn = Some(sampling.draw(logits, &mut sequence.rng));
+        });
+        drop(items);
+        for (sequence, drawn) in active.iter_mut().zip(drawn.into_iter().flatten()) {
+            let completion = &mut sequence.completion;
+            completion.ids.push(drawn.id);
+            completion.drawn.push(drawn);
+            if stop.ids.contains(&drawn.id) {
+                completion.finish = Finish::Stop;
+            }
+            if let Some((stream, text)) = &mut sequence.text
+                && let Ok(more) = stream.push(drawn.id)
+            {
+                text.push_str(&more);
+                if stop.strings.iter().any(|s| text.contains(s.as_str())) {
+                    completion.finish = Finish::Stop;
+                }
+            }
+            let go_on = watch(sequence.place.0, sequence.place.1, drawn);
+            if !go_on && completion.finish == Finish::Length {
+                completion.finish = Finish::Cancelled;
+            }
+        }
+    }
+
+    fn heads(&self) -> Heads {
+        let config = self.decoder.config();
+        Heads {
+            queries: config.num_attention_heads,
+            keys: config.num_key_value_heads,
+            dim: config.head_dim,
+        }
+    }
+
+    /// Runs the last token of every sequence; leaves the next tokens' logits.
+    fn step(&self, cpu: &mut Cpu, active: &mut [Sequence<'_>], logits: &mut Vec<f32>) {
+        logits.clear();
+        if active.is_empty() {
+            return;
+        }
+        let config = self.decoder.config();
+        let (width, layout) = (config.hidden_size, self.decoder.layout());
+        let mut x = vec![0.0; active.len() * width];
+        let mut angles = Vec::with_capacity(active.len());
+        for (sequence, x) in active.iter().zip(x.chunks_mut(width)) {
+            let position = sequence.prefix.len + sequence.own.len;
+            let last = sequence.completion.ids[sequence.completion.ids.len() - 1];
+            self.decoder.embed_token(&self.params, last, position, x);
+            angles.push(self.decoder.rope().map(|rope| rope.angles(position)));
+        }
+        let (mut normed, mut qkv, mut attended) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inner, mut active_inner) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
+        for (layer, at) in layout.blocks.iter().enumerate() {
+            self.norm(at.norm1, &x, &mut normed);
+            self.linear(cpu, &at.qkv, &normed, &mut qkv);
+            self.attend(cpu, layer, at.head_norms, active, &angles, &mut qkv, &mut attended);
+            self.linear(cpu, &at.o, &attended, &mut out);
+            matrix::add_scaled(&mut x, 1.0, &out);
+            self.norm(at.norm2, &x, &mut normed);
+            self.linear(cpu, &at.up, &normed, &mut inner);
+            self.activate(&inner, &mut active_inner);
+            self.linear(cpu, &at.down, &active_inner, &mut out);
+            matrix::add_scaled(&mut x, 1.0, &out);
+        }
+        for sequence in active.iter_mut() {
+            sequence.own.len += 1;
+        }
+        self.norm(layout.norm, &x, &mut normed);
+        *logits = self.logits(cpu, &normed);
+    }
+
+    fn norm(&self, at: NormAt, x: &[f32], y: &mut Vec<f32>) {
+        let (width, eps) = (self.decoder.config().hidden_size, self.decoder.config().norm_eps);
+        let weight = self.params.vector(at.weight, width);
+        y.resize(x.len(), 0.0);
+        for (x, y) in x.chunks(width).zip(y.chunks_mut(width)) {
+            match at.bias {
+                None => matrix::rms_norm(x, weight, eps, y),
+                Some(bias) => {
+                    let bias = self.params.vector(bias, width);
+                    matrix::layer_norm(x, weight, bias, eps, y).1
+                }
+            };
+        }
+    }
+
+    fn linear(&self, cpu: &mut Cpu, at: &Linear, x: &[f32], y: &mut Vec<f32>) {
+        let (inputs, outputs) = (at.inputs, at.outputs);
+        let rows = x.len() / inputs;
+        y.resize(rows * outputs, 0.0);
+        let weight = self.params.matrix(at.weight..at.weight + inputs * outputs);
+        few_rows(cpu, x, weight, [rows, outputs, inputs], y, outputs);
+        if let Some(bias) = at.bias {
+            let bias = self.params.vector(bias, outputs);
+            y.chunks_mut(outputs).for_each(|y| matrix::add_scaled(y, 1.0, bias));
+        }
+    }
+
+    fn activate(&self, inner: &[f32], active: &mut Vec<f32>) {
+        let config = self.decoder.config();
+        let width = config.intermediate_size;
+        let gated = config.family != crate::config::Family::Gpt2;
+        let row = if gated { 2 * width } else { width };
+        active.resize(inner.len() / row * width, 0.0);
+        for (inner, active) in inner.chunks(row).zip(active.chunks_mut(width)) {
+            if gated {
+                matrix::swiglu(&inner[..width], &inner[width..], active);
+            } else {
+                matrix::gelu(inner, active);
+            }
+        }
+    }
+
+    fn logits(&self, cpu: &mut Cpu, hidden: &[f32]) -> Vec<f32> {
+        let config = self.decoder.config();
+        let (vocab, width) = (config.vocab_size, config.hidden_size);
+        let rows = hidden.len() / width;
+        let head = self.decoder.layout().head;
+        let weight = self.params.matrix(head..head + vocab * width);
+        let mut logits = vec![0.0; rows * vocab];
+        few_rows(cpu, hidden, weight, [rows, vocab, width], &mut logits, vocab);
+        logits
+    }
+
+    /// Attention of one new token of every sequence, whose keys and values join its cache.
+    fn attend(
+        &self,
+        cpu: &mut Cpu,
+        layer: usize,
+        head_norms: Option<(usize, usize)>,
+        active: &mut [Sequence<'_>],
+        angles: &[Option<Vec<f32>>],
+        qkv: &mut [f32],
+        attended: &mut Vec<f32>,
+    ) {
+        let heads = self.heads();
+        let width = heads.queries * heads.dim;
+        attended.clear();
+        attended.resize(active.len() * width, 0.0);
+        let rows = active.iter_mut().zip(angles).zip(qkv.chunks_mut(heads.row()));
+        let mut items: Vec<_> = rows.zip(attended.chunks_mut(width)).collect();
+        cpu.team.for_each(&mut items, |(((sequence, angles), qkv), out)| {
+            self.position_heads(heads, head_norms, angles.as_deref(), qkv);
+            let (queries, rest) = qkv.split_at(width);
+            let (key, value) = rest.split_at(heads.keys * heads.dim);
+            sequence.own.keys[layer].extend_from_slice(key);
+            sequence.own.values[layer].extend_from_slice(value);
+            attend_cached(heads, sequence, layer, queries, out);
+        });
+    }
+
+    fn position_heads(
+        &self,
+        heads: Heads,
+        norms: Option<(usize, usize)>,
+        angles: Option<&[f32]>,
+        qkv: &mut [f32],
+    ) {
+        let dim = heads.dim;
+        if let Some((q, k)) = norms {
+            for head in 0..heads.queries + heads.keys {
+                let norm = if head < heads.queries { q } else { k };
+                let weight = self.params.vector(norm, dim);
+                let raw = qkv[head * dim..(head + 1) * dim].to_vec();
+                let eps = self.decoder.config().norm_eps;
+                matrix::rms_norm(&raw, weight, eps, &mut qkv[head * dim..(head + 1) * dim]);
+            }
+        }
+        if let Some(angles) = angles {
+            rotate(&mut qkv[..(heads.queries + heads.keys) * dim], dim, angles);
+        }
+    }
+}
+
+/// A head's rows of a layer's cache.
+fn cached(heads: Heads, rows: &[f32], head: usize, len: usize) -> Cached<'_> {
+    let rows = rows.get(head * heads.dim..).unwrap_or_default();
+    Cached { rows, stride: heads.keys * heads.dim, len, dim: heads.dim }
+}
+
+/// Attention of a sequence's newest token (its key and value are in the cache) to all before it.
+fn attend_cached(
+    heads: Heads,
+    sequence: &Sequence<'_>,
+    layer: usize,
+    queries: &[f32],
+    out: &mut [f32],
+) {
+    let dim = heads.dim;
+    let group = heads.queries / heads.keys;
+    let (before, own) = (sequence.prefix.len, sequence.own.len + 1);
+    let len = before + own;
+    let mut scores = vec![0.0; group * len];
+    for head in 0..heads.keys {
+        let span = head * group * dim..(head + 1) * group * dim;
+        let (queries, out) = (&queries[span.clone()], &mut out[span]);
+        let prefix_keys = cached(heads, &sequence.prefix.keys[layer], head, before);
+        matrix::attention_scores(queries, prefix_keys, &mut scores, len);
+        let own_keys = cached(heads, &sequence.own.keys[layer], head, own);
+        matrix::attention_scores(queries, own_keys, &mut scores[before..], len);
+        for row in scores.chunks_mut(len) {
+            let largest = matrix::max(row) * heads.scale();
+            let inverse = 1.0 / matrix::exp_sum(row, heads.scale(), largest);
+            row.iter_mut().for_each(|p| *p *= inverse);
+        }
+        let prefix_values = cached(heads, &sequence.prefix.values[layer], head, before);
+        matrix::attention_mix(&scores, len, prefix_values, out);
+        let own_values = cached(heads, &sequence.own.values[layer], head, own);
+        matrix::attention_mix(&scores[before..], len, own_values, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! From logits to a token.
+
+use serde::{Deserialize, Serialize};
+use skinner_core::Rng;
+use skinner_nn::matrix::{exp_sum, max};
+
+use crate::error::LmError;
+
+/// How tokens are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// Logits are divided by it; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Only the `top_k` most likely tokens are drawn; 0 for all.
+    pub top_k: usize,
+    /// Only the most likely tokens that together reach this probability; 1 for all.
+    pub top_p: f32,
+    /// Only tokens at least `min_p` times as likely as the most likely one; 0 for all.
+    pub min_p: f32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0 }
+    }
+}
+
+/// A token that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// The token.
+    pub id: u32,
+    /// Its log-probability at the temperature, among all tokens (at temperature 1 where the most likely is
+    /// taken).
+    pub log_prob: f32,
+    /// Logarithm of the probability of all tokens that could be drawn: 0 without truncation. The
+    /// log-probability among those is `log_prob - log_kept`.
+    pub log_kept: f32,
+}
+
+impl Sampling {
+    /// The most likely token, always.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the value and what is possible.
+    pub fn validate(&self) -> Result<(), LmError> {
+        let check = |name: &str, value: f32, good: bool, range: &str| {
+            let what = format!("{name} = {value} is out of range: must be {range}");
+            if good { Ok(()) } else { Err(LmError::Sampling(what)) }
+        };
+        let t = self.temperature;
+        check("temperature", t, t == 0.0 || (1e-3..=1e3).contains(&t), "0, or 0.001 to 1000")?;
+        check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
+        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")
+    }
+
+    /// Draws a token from `logits`, which are used up. One number of `rng` is taken, or none if the most
+    /// likely token is.
+    ///
+    /// # Panics
+    /// If there are no logits.
+    pub fn draw(&self, logits: &mut [f32], rng: &mut Rng) -> Drawn {
+        let largest = max(logits);
+        if self.temperature == 0.0 {
+            let best = logits.iter().position(|&x| x == largest).unwrap_or(0);
+            let log_prob = -exp_sum(logits, 1.0, largest).ln();
+            return Drawn { id: best as u32, log_prob, log_kept: 0.0 };
+        }
+        let scale = 1.0 / self.temperature;
+        let sum = exp_sum(logits, scale, largest * scale);
+        // From here on `logits` holds probabilities, up to `sum`.
+        let p = &*logits;
+        let log_prob = |id: usize| (p[id] / sum).ln();
+        let untruncated = self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0;
+        if untruncated {
+            let id = pick(p.iter().copied(), rng).unwrap_or(0);
+            return Drawn { id: id as u32, log_prob: log_prob(id), log_kept: 0.0 };
+        }
+        let kept = self.kept(p, sum);
+        let mass: f64 = kept.iter().map(|&id| f64::from(p[id as usize])).sum();
+        let place = pick(kept.iter().map(|&id| p[id as usize]), rng).unwrap_or(0);
+        let id = kept[place];
+        let log_kept = (mass / f64::from(sum)).ln().min(0.0) as f32;
+        Drawn { id, log_prob: log_prob(id as usize), log_kept }
+    }
+
+    /// The tokens that may be drawn, most likely first (ties in the order of ids), of probabilities up to a
+    /// factor whose sum is `sum`.
+    fn kept(&self, p: &[f32], sum: f32) -> Vec<u32> {
+        // `e^0` is the largest.
+        let floor = self.min_p;
+        let mut order: Vec<u32> =
+            (0..p.len() as u32).filter(|&id| p[id as usize] >= floor).collect();
+        let by_likelihood = |a: &u32, b: &u32| {
+            p[*b as usize].total_cmp(&p[*a as usize]).then(a.cmp(b))
+        };
+        if self.top_k > 0 && self.top_k < order.len() {
+            order.select_nth_unstable_by(self.top_k - 1, by_likelihood);
+            order.truncate(self.top_k);
+        }
+        if self.top_p >= 1.0 {
+            order.sort_unstable_by(by_likelihood);
+            return order;
+        }
+        // top-p counts what top-k left.
+        let total: f64 = if self.top_k > 0 {
+            order.iter().map(|&id| f64::from(p[id as usize])).sum()
+        } else {
+            f64::from(sum)
+        };
+        let wanted = f64::from(self.top_p) * total;
+        // The nucleus is small as a rule, so only as much is sorted as it takes.
+        let mut sorted = 64;
+        loop {
+            let whole = sorted >= order.len();
+            if whole {
+                order.sort_unstable_by(by_likelihood);
+            } else {
+                order.select_nth_unstable_by(sorted - 1, by_likelihood);
+                order[..sorted].sort_unstable_by(by_likelihood);
+            }
+            let mut mass = 0.0;
+            for (i, &id) in order.iter().enumerate().take(sorted) {
+                mass += f64::from(p[id as usize]);
+                if mass >= wanted {
+                    order.truncate(i + 1);
+                    return order;
+                }
+            }
+            if whole {
+                return order;
+            }
+            sorted *= 8;
+        }
+    }
+}
+
+/// An index drawn in proportion to the weights.
+fn pick(weights: impl Iterator<Item = f32> + Clone, rng: &mut Rng) -> Option<usize> {
+    let total: f64 = weights.clone().map(f64::from).sum();
+    let mut left = rng.random() * total;
+    let mut last = None;
+    for (i, w) in weights.enumerate() {
+        if w > 0.0 {
+            last = Some(i);
+            left -= f64::from(w);
+            if left < 0.0 {
+                break;
+            }
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 4] = [2.0, 1.0, 0.0, -1.0];
+
+    fn draws(sampling: &Sampling, n: usize) -> Vec<Drawn> {
+        let mut rng = Rng::new(1);
+        (0..n).map(|_| sampling.draw(&mut LOGITS.clone(), &mut rng)).collect()
+    }
+
+    /// Frequencies of an untruncated draw; log-probabilities at temperatures 1 and 0.6, and what top-2
+    /// leaves, as computed from the formulas in f64 (`temperature_logprobs`, `top_k2_renormalisation`).
+    #[test]
+    fn frequencies_and_log_probs() {
+        for (temperature, expected) in [
+            (1.0, [-0.440_189_7, -1.440_189_7, -2.440_189_7, -3.440_189_7]),
+            (0.6, [-0.208_060_4, -1.874_727, -3.541_394, -5.208_06]),
+        ] {
+            let drawn = draws(&Sampling { temperature, ..Sampling::default() }, 20_000);
+            for id in 0..4 {
+                let p = f64::from(expected[id]).exp();
+                let count = drawn.iter().filter(|d| d.id as usize == id).count() as f64;
+                assert!((count / 20_000.0 - p).abs() < 0.012);
+            }
+            for d in drawn {
+                assert!((d.log_prob - expected[d.id as usize]).abs() < 1e-5);
+                assert_eq!(d.log_kept, 0.0);
+            }
+        }
+        for d in draws(&Sampling { top_k: 2, ..Sampling::default() }, 200) {
+            assert!(d.id < 2);
+            assert!((d.log_kept + 0.126_928).abs() < 1e-5, "{}", d.log_kept);
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_what_it_says() {
+        // Probabilities .644, .237, .087, .032.
+        let check = |sampling: Sampling, kept: u32| {
+            let highest = draws(&sampling, 2_000).iter().map(|d| d.id).max();
+            assert_eq!(highest, Some(kept - 1), "{sampling:?}");
+        };
+        check(Sampling { top_p: 0.6, ..Sampling::default() }, 1);
+        check(Sampling { top_p: 0.7, ..Sampling::default() }, 2);
+        check(Sampling { top_p: 0.9, ..Sampling::default() }, 3);
+        check(Sampling { min_p: 0.1, ..Sampling::default() }, 3);
+        check(Sampling { min_p: 0.2, ..Sampling::default() }, 2);
+        check(Sampling { top_k: 3, top_p: 0.9, ..Sampling::default() }, 2);
+        check(Sampling { temperature: 0.0, ..Sampling::default() }, 1);
+    }
+
+    #[test]
+    fn a_wide_nucleus_is_found() {
+        let logits: Vec<f32> = (0..5000).map(|i| (i % 7) as f32 * 1e-3).collect();
+        let sampling = Sampling { top_p: 0.5, ..Sampling::default() };
+        let mut p = logits.clone();
+        let sum = exp_sum(&mut p, 1.0, max(&logits));
+        let kept = sampling.kept(&p, sum);
+        assert!((2490..2500).contains(&kept.len()), "{}", kept.len());
+        assert!(kept.windows(2).all(|w| p[w[0] as usize] >= p[w[1] as usize]));
+    }
+
+    #[test]
+    fn bad_values_say_so() {
+        let good = Sampling::default;
+        let error = |s: Sampling| s.validate().unwrap_err().to_string();
+        assert!(error(Sampling { temperature: -1.0, ..good() }).contains("temperature = -1"));
+        assert!(error(Sampling { top_p: 0.0, ..good() }).contains("top_p = 0"));
+        assert!(error(Sampling { min_p: f32::NAN, ..good() }).contains("min_p"));
+    }
+}

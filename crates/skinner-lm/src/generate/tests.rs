@@ -1,0 +1,168 @@
+use skinner_nn::matrix::Precision;
+
+use super::*;
+use crate::config::{Family, ModelConfig};
+use crate::decoder::{HalfParams, Head, Target};
+
+fn lively(family: Family) -> (Decoder, Vec<f32>) {
+    let gpt2 = family == Family::Gpt2;
+    let config = ModelConfig {
+        family,
+        vocab_size: 29,
+        hidden_size: 24,
+        intermediate_size: 40,
+        num_hidden_layers: 2,
+        num_attention_heads: 6,
+        num_key_value_heads: if gpt2 { 6 } else { 2 },
+        head_dim: 4,
+        max_position_embeddings: 40,
+        norm_eps: 1e-5,
+        rope_theta: 100.0,
+        rope_scaling: None,
+        tie_word_embeddings: true,
+        bos_token_id: None,
+        eos_token_ids: vec![],
+        pad_token_id: None,
+    };
+    let decoder = Decoder::new(config).unwrap();
+    let mut rng = Rng::new(3);
+    let mut params = decoder.init(&mut rng);
+    params.iter_mut().for_each(|x| *x += 0.15 * rng.normal() as f32);
+    (decoder, params)
+}
+
+fn stop(max_new_tokens: usize) -> Stop<'static> {
+    Stop { max_new_tokens, ..Stop::default() }
+}
+
+fn requests() -> Vec<Request> {
+    let seeds = |from: u64, n: u64| (from..from + n).map(SeedSequence::new).collect();
+    vec![
+        Request { prompt: vec![1, 2, 3, 4, 5], seeds: seeds(0, 3) },
+        Request { prompt: vec![7], seeds: seeds(10, 1) },
+        Request { prompt: (0..17).collect(), seeds: seeds(20, 2) },
+    ]
+}
+
+fn run(
+    engine: &Engine<'_>,
+    requests: &[Request],
+    threads: usize,
+    stop: &Stop<'_>,
+) -> Vec<Vec<Completion>> {
+    let mut cpu = Cpu::new(threads, Precision::F32);
+    let sampling = Sampling { temperature: 0.8, ..Sampling::default() };
+    engine.generate(&mut cpu, requests, &sampling, stop, &mut |_, _, _| true).unwrap()
+}
+
+/// What the cache says is what a run of the whole sequence says.
+#[test]
+fn log_probs_are_those_of_the_whole_sequence() {
+    for family in [Family::Llama, Family::Qwen2, Family::Qwen3, Family::Gpt2] {
+        let (decoder, params) = lively(family);
+        let engine = Engine::new(&decoder, Params::F32(&params));
+        for (request, completions) in
+            requests().iter().zip(run(&engine, &requests(), 2, &stop(12)))
+        {
+            for completion in completions {
+                assert_eq!((completion.ids.len(), completion.finish), (12, Finish::Length));
+                let ids = [&request.prompt[..], &completion.ids].concat();
+                let mut cpu = Cpu::new(1, Precision::F32);
+                let mut tape = Tape::default();
+                let model = Model { params: Params::F32(&params), adapter: None };
+                let segments = [(0, ids.len())];
+                let batch = Batch { ids: &ids, segments: &segments, dropout: None };
+                decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
+                let from = request.prompt.len();
+                let targets: Vec<Target> =
+                    (from..ids.len()).map(|i| Target { row: i - 1, id: ids[i] }).collect();
+                let head = Head::at_temperature(&decoder, 0.8);
+                let scores = head.scores(&mut cpu, &model.params, &tape.hidden, &targets, false);
+                for (a, b) in completion.log_probs().iter().zip(scores.log_prob) {
+                    assert!((a - b).abs() < 1e-4, "{family:?}: {a} is not {b}");
+                }
+            }
+        }
+    }
+}
+
+/// By bytes: alone or in a batch, with one thread or three, one at a time or all at once.
+#[test]
+fn a_completion_does_not_depend_on_its_batch() {
+    for family in [Family::Llama, Family::Gpt2] {
+        let (decoder, params) = lively(family);
+        let half = HalfParams::new(decoder.layout(), &params);
+        for params in [Params::F32(&params), Params::Bf16(&half)] {
+            let mut engine = Engine::new(&decoder, params);
+            let all = run(&engine, &requests(), 1, &stop(9));
+            assert_eq!(all, run(&engine, &requests(), 3, &stop(9)));
+            engine.max_batch = 2;
+            assert_eq!(all, run(&engine, &requests(), 2, &stop(9)));
+            for (request, expected) in requests().iter().zip(&all) {
+                for (seed, expected) in request.seeds.iter().zip(expected) {
+                    let alone = Request { seeds: vec![seed.clone()], ..request.clone() };
+                    assert_eq!(run(&engine, &[alone], 1, &stop(9))[0][0], *expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn completions_end_where_they_should() {
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let free = run(&engine, &requests(), 1, &stop(20));
+    // A stop token ends a completion, and is its last.
+    let id = free[0][0].ids[4];
+    let stopped = run(&engine, &requests(), 1, &Stop { ids: vec![id], ..stop(20) });
+    let first = free[0][0].ids.iter().position(|&x| x == id).unwrap();
+    assert_eq!(stopped[0][0].ids, free[0][0].ids[..=first]);
+    assert_eq!(stopped[0][0].finish, Finish::Stop);
+    // The context of 40 ends others: a last token is drawn from its last position.
+    let long = run(&engine, &requests(), 1, &stop(1000));
+    let lengths: Vec<usize> = long.iter().map(|c| c[0].ids.len()).collect();
+    assert_eq!(lengths, [36, 40, 24]);
+    // Whoever watches may end one.
+    let mut cpu = Cpu::new(1, Precision::F32);
+    let mut seen = 0;
+    let cancelled = engine
+        .generate(&mut cpu, &requests(), &Sampling::default(), &stop(8), &mut |request, _, _| {
+            seen += usize::from(request == 1);
+            request != 1 || seen < 3
+        })
+        .unwrap();
+    assert_eq!((cancelled[1][0].ids.len(), cancelled[1][0].finish), (3, Finish::Cancelled));
+    assert_eq!(cancelled[2][1].ids.len(), 8);
+}
+
+#[test]
+fn a_stop_string_ends_a_completion() {
+    let text: String = (0..29u8).map(|i| char::from(b'A' + i)).collect();
+    let tokenizer = Tokenizer::train_characters(&text, None).unwrap();
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let free = run(&engine, &requests()[..1], 1, &stop(20));
+    let string = tokenizer.decode(&free[0][0].ids[5..7], false).unwrap();
+    let stop = Stop { strings: vec![string.clone()], tokenizer: Some(&tokenizer), ..stop(20) };
+    let stopped = run(&engine, &requests()[..1], 1, &stop);
+    let text = tokenizer.decode(&stopped[0][0].ids, false).unwrap();
+    assert!(text.ends_with(&string) && stopped[0][0].ids.len() <= 7, "{text}");
+    assert_eq!(stopped[0][0].finish, Finish::Stop);
+}
+
+#[test]
+fn bad_prompts_say_so() {
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let error = |prompt: Vec<u32>| {
+        let requests = [Request { prompt, seeds: vec![SeedSequence::new(1)] }];
+        let mut cpu = Cpu::new(1, Precision::F32);
+        let sampling = Sampling::default();
+        let result = engine.generate(&mut cpu, &requests, &sampling, &stop(1), &mut |_, _, _| true);
+        result.unwrap_err().to_string()
+    };
+    assert!(error(vec![]).contains("no tokens"));
+    assert!(error(vec![29]).contains("29 is out of range"));
+    assert!(error(vec![0; 41]).contains("41 tokens are more than the model's context of 40"));
+}

@@ -1,0 +1,203 @@
+//! What a transformer's time goes to: products of large matrices, of a few rows with large matrices, and
+//! the row-wise functions between them.
+
+mod attend;
+mod few_rows;
+mod gemm;
+mod row_wise;
+
+pub use attend::{Cached, attention_mix, attention_scores};
+pub use few_rows::few_rows;
+pub use row_wise::*;
+
+use std::cell::RefCell;
+
+use crate::kernels::{InstructionSet, instruction_set};
+use crate::team::Team;
+use gemm::{Panels, Product};
+
+/// How numbers are rounded before they are multiplied. Sums are f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Not at all.
+    #[default]
+    F32,
+    /// To 8 significant bits.
+    Bf16,
+}
+
+/// The nearest bf16, ties to even.
+#[inline]
+pub fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() { ((bits >> 16) | 0x40) as u16 } else { rounded as u16 }
+}
+
+/// A bf16 as f32, which it always is exactly.
+#[inline]
+pub fn from_bf16(x: u16) -> f32 {
+    f32::from_bits(u32::from(x) << 16)
+}
+
+/// Numbers of a matrix as they lie in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// As they are.
+    F32(&'a [f32]),
+    /// The upper halves of f32.
+    Bf16(&'a [u16]),
+}
+
+impl Source<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+        }
+    }
+}
+
+/// A matrix with any strides: element (i, j) lies at `i * row + j * col`.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    source: Source<'a>,
+    row: usize,
+    col: usize,
+}
+
+impl<'a> Operand<'a> {
+    /// Rows of `row` numbers each, one after the other.
+    pub fn rows(data: &'a [f32], row: usize) -> Self {
+        Self { source: Source::F32(data), row, col: 1 }
+    }
+
+    /// As [`Operand::rows`], of any source.
+    pub fn of(source: Source<'a>, row: usize) -> Self {
+        Self { source, row, col: 1 }
+    }
+
+    /// Its transpose.
+    pub fn flipped(self) -> Self {
+        Self { source: self.source, row: self.col, col: self.row }
+    }
+
+    fn assert_covers(&self, rows: usize, columns: usize) {
+        if rows > 0 && columns > 0 {
+            let last = (rows - 1) * self.row + (columns - 1) * self.col;
+            assert!(last < self.source.len(), "an operand is smaller than its {rows} x {columns}");
+        }
+    }
+}
+
+/// The threads, instructions and buffers that products are computed with.
+pub struct Cpu {
+    /// Who computes.
+    pub team: Team,
+    precision: Precision,
+    panels: Panels,
+}
+
+impl std::fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cpu")
+            .field("threads", &self.team.threads())
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cpu {
+    /// `threads` threads that multiply in `precision`.
+    pub fn new(threads: usize, precision: Precision) -> Self {
+        Self { team: Team::new(threads), precision, panels: Panels::default() }
+    }
+
+    /// What numbers are rounded to before they are multiplied.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// `c = a · b`, or `c += a · b`: `a` is `m × k`, `b` is `k × n`, rows of `c` are `c_row` apart.
+    ///
+    /// # Panics
+    /// If a matrix is smaller than its sizes say.
+    pub fn product(
+        &mut self,
+        [m, n, k]: [usize; 3],
+        a: Operand<'_>,
+        b: Operand<'_>,
+        c: &mut [f32],
+        c_row: usize,
+        accumulate: bool,
+    ) {
+        let product = checked([m, n, k], a, b, c, c_row, accumulate, self.precision);
+        #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
+        // SAFETY: as the reason says.
+        unsafe {
+            gemm::product(&mut self.team, &mut self.panels, &product);
+        }
+    }
+}
+
+/// [`Cpu::product`] in f32 on this thread, for small products inside a larger job.
+///
+/// # Panics
+/// If a matrix is smaller than its sizes say.
+pub fn product_here(
+    [m, n, k]: [usize; 3],
+    a: Operand<'_>,
+    b: Operand<'_>,
+    c: &mut [f32],
+    c_row: usize,
+    accumulate: bool,
+) {
+    thread_local! {
+        static PANELS: RefCell<Panels> = RefCell::default();
+    }
+    let product = checked([m, n, k], a, b, c, c_row, accumulate, Precision::F32);
+    PANELS.with_borrow_mut(|panels| {
+        #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
+        // SAFETY: as the reason says.
+        unsafe {
+            gemm::product_alone(panels, &product);
+        }
+    });
+}
+
+fn checked<'a>(
+    [m, n, k]: [usize; 3],
+    a: Operand<'a>,
+    b: Operand<'a>,
+    c: &mut [f32],
+    c_row: usize,
+    accumulate: bool,
+    precision: Precision,
+) -> Product<'a> {
+    a.assert_covers(m, k);
+    b.assert_covers(k, n);
+    assert!(c_row >= n && (m == 0 || (m - 1) * c_row + n <= c.len()), "the result does not fit");
+    let isa = instruction_set();
+    let pairs = precision == Precision::Bf16 && isa == InstructionSet::Avx512 && multiplies_pairs();
+    Product { isa, precision, pairs, m, n, k, a, b, c: c.as_mut_ptr(), c_row, accumulate }
+}
+
+/// Whether this CPU has an instruction for pairs of bf16 that is faster than two multiply-adds of f32: AMD's
+/// have; Intel's take longer (100 against 180 GFLOP/s on a Sapphire Rapids).
+fn multiplies_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        return *ANSWER.get_or_init(|| {
+            let id = std::arch::x86_64::__cpuid(0);
+            let amd = (id.ebx, id.edx, id.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
+            amd && is_x86_feature_detected!("avx512bf16")
+        });
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+#[cfg(test)]
+mod tests;

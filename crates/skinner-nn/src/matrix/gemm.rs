@@ -1,0 +1,470 @@
+//! Products of large matrices: operands are packed into panels, tiles of the result stay in registers.
+//!
+//! Every element of a result is one chain of multiply-adds in the order of `k`, started from what was there.
+//! So it does not depend on the number of rows, on threads or on blocking, and adding two batches one
+//! after the other gives the bits of adding them at once.
+#![expect(unsafe_code, reason = "tiles of one result are written by several threads")]
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined into the function that enables its instructions"
+)]
+
+use super::{Operand, Precision, Source, to_bf16};
+use crate::kernels::InstructionSet;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Plain, Simd};
+use crate::team::Team;
+
+/// Rows of the left operand packed at once.
+const M_BLOCK: usize = 2048;
+/// Columns of the right operand packed at once.
+const N_BLOCK: usize = 3072;
+/// Steps of the inner dimension packed at once.
+const K_BLOCK: usize = 1024;
+/// Words of the inner dimension that a tile passes over before the next tile.
+const DEPTH_BLOCK: usize = 256;
+/// Rows of a job.
+const M_JOB: usize = 96;
+/// Panels of columns of a job.
+const N_JOB: usize = 4;
+/// Vectors of columns in a panel.
+const NV: usize = 3;
+
+/// Packed operands, on cache lines of their own.
+#[derive(Default)]
+pub(crate) struct Panels {
+    a: Vec<Line>,
+    b: Vec<Line>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[expect(dead_code, reason = "reached by pointer")] [u32; 16]);
+
+fn words(lines: &mut Vec<Line>, count: usize) -> *mut u32 {
+    let needed = count.div_ceil(16);
+    if lines.len() < needed {
+        lines.resize(needed, Line([0; 16]));
+    }
+    lines.as_mut_ptr().cast()
+}
+
+/// A pointer that threads share; each writes places of its own.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+// SAFETY: see the places where it is used: no two jobs write the same element.
+unsafe impl<T> Sync for Shared<T> {}
+unsafe impl<T> Send for Shared<T> {}
+impl<T> Shared<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// Rows of a tile for an instruction set.
+fn tile_rows(isa: InstructionSet) -> usize {
+    if isa == InstructionSet::Avx512 { 8 } else { 4 }
+}
+
+fn panel_columns(isa: InstructionSet) -> usize {
+    NV * if isa == InstructionSet::Avx512 { 16 } else { 8 }
+}
+
+/// One product, its sizes checked by the caller.
+pub(super) struct Product<'a> {
+    pub isa: InstructionSet,
+    pub precision: Precision,
+    /// Whether two bf16 share a word and are multiplied by one instruction; otherwise a rounded number is a
+    /// word of its own, an f32.
+    pub pairs: bool,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: Operand<'a>,
+    pub b: Operand<'a>,
+    pub c: *mut f32,
+    pub c_row: usize,
+    pub accumulate: bool,
+}
+
+impl Product<'_> {
+    /// Words of `steps` of the inner dimension.
+    fn depth(&self, steps: usize) -> usize {
+        if self.pairs { steps.div_ceil(2) } else { steps }
+    }
+}
+
+// SAFETY: `c` is written through disjoint tiles.
+unsafe impl Sync for Product<'_> {}
+
+/// Blocks of `size` in `0..total`: start and length.
+fn blocks(total: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..total).step_by(size).map(move |start| (start, size.min(total - start)))
+}
+
+/// The product on all threads of the team.
+///
+/// # Safety
+/// `c` is valid for `m` rows of `n`, `c_row` apart, and nobody else uses them; the operands cover their
+/// `m × k` and `k × n` elements; the CPU has the instruction set.
+pub(super) unsafe fn product(team: &mut Team, panels: &mut Panels, p: &Product<'_>) {
+    let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
+    for (k0, k_len) in blocks(p.k, K_BLOCK) {
+        let depth = p.depth(k_len);
+        for (n0, n_len) in blocks(p.n, N_BLOCK) {
+            let b_panels = n_len.div_ceil(nr);
+            let b = Shared(words(&mut panels.b, b_panels * nr * depth));
+            for (m0, m_len) in blocks(p.m, M_BLOCK) {
+                let a_panels = m_len.div_ceil(mr);
+                let a = Shared(words(&mut panels.a, a_panels * mr * depth));
+                // The right operand is packed once for all blocks of rows.
+                let b_jobs = if m0 == 0 { b_panels } else { 0 };
+                let a_group = 4;
+                team.for_range(b_jobs + a_panels.div_ceil(a_group), |job| unsafe {
+                    if job < b_jobs {
+                        let to = b.get().add(job * nr * depth);
+                        let first = n0 + job * nr;
+                        pack(p, &p.b.flipped(), first, nr.min(p.n - first), nr, k0, k_len, to);
+                        return;
+                    }
+                    let start = (job - b_jobs) * a_group;
+                    for panel in start..(start + a_group).min(a_panels) {
+                        let to = a.get().add(panel * mr * depth);
+                        let first = m0 + panel * mr;
+                        pack(p, &p.a, first, mr.min(p.m - first), mr, k0, k_len, to);
+                    }
+                });
+                let m_jobs = m_len.div_ceil(M_JOB);
+                team.for_range(m_jobs * b_panels.div_ceil(N_JOB), |job| unsafe {
+                    let (i, j) = ((job % m_jobs) * M_JOB, (job / m_jobs) * N_JOB);
+                    let tiles = Tiles {
+                        depth,
+                        rows: M_JOB.min(m_len - i),
+                        columns: (N_JOB * nr).min(n_len - j * nr),
+                        a: a.get().add(i * depth),
+                        b: b.get().add(j * nr * depth),
+                        c: p.c.add((m0 + i) * p.c_row + n0 + j * nr),
+                        c_row: p.c_row,
+                        accumulate: p.accumulate || k0 > 0,
+                    };
+                    tiles.run(p.isa, p.pairs);
+                });
+            }
+        }
+    }
+}
+
+/// The product on this thread alone, for small ones inside a larger job.
+///
+/// # Safety
+/// As [`product`].
+pub(super) unsafe fn product_alone(panels: &mut Panels, p: &Product<'_>) {
+    let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
+    for (k0, k_len) in blocks(p.k, K_BLOCK) {
+        let depth = p.depth(k_len);
+        for (n0, n_len) in blocks(p.n, N_BLOCK) {
+            let b = words(&mut panels.b, n_len.div_ceil(nr) * nr * depth);
+            for (i, (first, width)) in blocks(n_len, nr).enumerate() {
+                let to = unsafe { b.add(i * nr * depth) };
+                unsafe { pack(p, &p.b.flipped(), n0 + first, width, nr, k0, k_len, to) };
+            }
+            for (m0, m_len) in blocks(p.m, M_JOB) {
+                let a = words(&mut panels.a, m_len.div_ceil(mr) * mr * depth);
+                for (i, (first, width)) in blocks(m_len, mr).enumerate() {
+                    let to = unsafe { a.add(i * mr * depth) };
+                    unsafe { pack(p, &p.a, m0 + first, width, mr, k0, k_len, to) };
+                }
+                let tiles = Tiles {
+                    depth,
+                    rows: m_len,
+                    columns: n_len,
+                    a,
+                    b,
+                    c: unsafe { p.c.add(m0 * p.c_row + n0) },
+                    c_row: p.c_row,
+                    accumulate: p.accumulate || k0 > 0,
+                };
+                unsafe { tiles.run(p.isa, p.pairs) };
+            }
+        }
+    }
+}
+
+/// Writes rows `first..first + rows` of an operand as a panel: for each step of the inner dimension (two of
+/// bf16), one word a row, zeros up to `width`.
+#[inline(never)]
+unsafe fn pack(
+    p: &Product<'_>,
+    operand: &Operand<'_>,
+    first: usize,
+    rows: usize,
+    width: usize,
+    k0: usize,
+    k_len: usize,
+    to: *mut u32,
+) {
+    let (row, col) = (operand.row, operand.col);
+    let start = first * row + k0 * col;
+    unsafe {
+        match operand.source {
+            Source::F32(x) => {
+                let at = x.as_ptr().add(start);
+                let half = |i| u32::from(to_bf16(*at.add(i)));
+                match (p.pairs, p.precision) {
+                    (true, _) => pack_pairs(rows, k_len, width, to, row, col, half),
+                    (_, Precision::F32) => {
+                        pack_words(rows, k_len, width, to, row, col, |i| (*at.add(i)).to_bits());
+                    }
+                    (_, Precision::Bf16) => {
+                        pack_words(rows, k_len, width, to, row, col, |i| half(i) << 16);
+                    }
+                }
+            }
+            Source::Bf16(x) => {
+                let at = x.as_ptr().add(start);
+                let half = |i| u32::from(*at.add(i));
+                if p.pairs {
+                    pack_pairs(rows, k_len, width, to, row, col, half);
+                } else {
+                    pack_words(rows, k_len, width, to, row, col, |i| half(i) << 16);
+                }
+            }
+        }
+    }
+}
+
+/// Zeros after the rows that are there.
+#[inline(always)]
+unsafe fn fill(rows: usize, width: usize, depth: usize, to: *mut u32) {
+    if rows < width {
+        for k in 0..depth {
+            unsafe { to.add(k * width + rows).write_bytes(0, width - rows) };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn pack_words(
+    rows: usize,
+    k_len: usize,
+    width: usize,
+    to: *mut u32,
+    row: usize,
+    col: usize,
+    get: impl Fn(usize) -> u32,
+) {
+    unsafe {
+        if row == 1 {
+            for k in 0..k_len {
+                let to = std::slice::from_raw_parts_mut(to.add(k * width), rows);
+                to.iter_mut().enumerate().for_each(|(r, word)| *word = get(k * col + r));
+            }
+        } else {
+            // Sixteen steps at a time, so that what is written stays in the first-level cache.
+            for (k0, len) in blocks(k_len, 16) {
+                for r in 0..rows {
+                    let from = r * row + k0 * col;
+                    let to = to.add(k0 * width + r);
+                    if len == 16 && col == 1 {
+                        (0..16).for_each(|k| *to.add(k * width) = get(from + k));
+                    } else {
+                        (0..len).for_each(|k| *to.add(k * width) = get(from + k * col));
+                    }
+                }
+            }
+        }
+        fill(rows, width, k_len, to);
+    }
+}
+
+#[inline(always)]
+unsafe fn pack_pairs(
+    rows: usize,
+    k_len: usize,
+    width: usize,
+    to: *mut u32,
+    row: usize,
+    col: usize,
+    get: impl Fn(usize) -> u32,
+) {
+    let depth = k_len.div_ceil(2);
+    unsafe {
+        if row == 1 {
+            for pair in 0..k_len / 2 {
+                let to = std::slice::from_raw_parts_mut(to.add(pair * width), rows);
+                let (low, high) = (2 * pair * col, (2 * pair + 1) * col);
+                for (r, word) in to.iter_mut().enumerate() {
+                    *word = get(low + r) | get(high + r) << 16;
+                }
+            }
+        } else {
+            for (p0, len) in blocks(k_len / 2, 16) {
+                for r in 0..rows {
+                    let mut pairs = [0u32; 16];
+                    let base = r * row + 2 * p0 * col;
+                    if len == 16 && col == 1 {
+                        for (j, pair) in pairs.iter_mut().enumerate() {
+                            *pair = get(base + 2 * j) | get(base + 2 * j + 1) << 16;
+                        }
+                    } else {
+                        for (j, pair) in pairs.iter_mut().enumerate().take(len) {
+                            let low = get(base + 2 * j * col);
+                            *pair = low | get(base + (2 * j + 1) * col) << 16;
+                        }
+                    }
+                    let to = to.add(p0 * width + r);
+                    for (j, pair) in pairs.iter().enumerate().take(len) {
+                        *to.add(j * width) = *pair;
+                    }
+                }
+            }
+        }
+        if k_len % 2 == 1 {
+            for r in 0..rows {
+                *to.add((depth - 1) * width + r) = get(r * row + (k_len - 1) * col);
+            }
+        }
+        fill(rows, width, depth, to);
+    }
+}
+
+/// Packed panels and the part of the result that they make.
+#[derive(Clone, Copy)]
+struct Tiles {
+    depth: usize,
+    rows: usize,
+    columns: usize,
+    a: *const u32,
+    b: *const u32,
+    c: *mut f32,
+    c_row: usize,
+    accumulate: bool,
+}
+
+impl Tiles {
+    unsafe fn run(self, isa: InstructionSet, pairs: bool) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        unsafe fn avx512(tiles: Tiles) {
+            unsafe { tiles.all::<Avx512, 8, false>() }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+        unsafe fn avx512_pairs(tiles: Tiles) {
+            unsafe { tiles.all::<Avx512, 8, true>() }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(tiles: Tiles) {
+            unsafe { tiles.all::<Avx2, 4, false>() }
+        }
+        unsafe {
+            match (isa, pairs) {
+                #[cfg(target_arch = "x86_64")]
+                (InstructionSet::Avx512, false) => avx512(self),
+                #[cfg(target_arch = "x86_64")]
+                (InstructionSet::Avx512, true) => avx512_pairs(self),
+                #[cfg(target_arch = "x86_64")]
+                (InstructionSet::Avx2, _) => avx2(self),
+                _ => self.all::<Plain, 4, false>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn all<S: Simd, const MR: usize, const PAIRS: bool>(self) {
+        let nr = NV * S::LANES;
+        let mut d0 = 0;
+        // One pass even without depth: the result is then zero.
+        loop {
+            let depth = DEPTH_BLOCK.min(self.depth - d0);
+            let mut j = 0;
+            while j < self.columns {
+                let mut i = 0;
+                while i < self.rows {
+                    let tile = Self {
+                        depth,
+                        rows: MR.min(self.rows - i),
+                        columns: nr.min(self.columns - j),
+                        a: unsafe { self.a.add(i * self.depth + d0 * MR) },
+                        b: unsafe { self.b.add(j * self.depth + d0 * nr) },
+                        c: unsafe { self.c.add(i * self.c_row + j) },
+                        c_row: self.c_row,
+                        accumulate: self.accumulate || d0 > 0,
+                    };
+                    unsafe {
+                        match tile.columns.div_ceil(S::LANES) {
+                            3 => tile.one::<S, MR, 3, PAIRS>(),
+                            2 => tile.one::<S, MR, 2, PAIRS>(),
+                            _ => tile.one::<S, MR, 1, PAIRS>(),
+                        }
+                    }
+                    i += MR;
+                }
+                j += nr;
+            }
+            d0 += depth;
+            if d0 >= self.depth {
+                break;
+            }
+        }
+    }
+
+    /// One tile of `MR` rows and `N` vectors of columns.
+    #[inline(always)]
+    unsafe fn one<S: Simd, const MR: usize, const N: usize, const PAIRS: bool>(self) {
+        let nr = NV * S::LANES;
+        let tail = self.columns % S::LANES;
+        unsafe {
+            let mut sums = [[S::splat(0.0); N]; MR];
+            if self.accumulate {
+                for i in 0..MR {
+                    if i < self.rows {
+                        let row = self.c.add(i * self.c_row);
+                        for j in 0..N {
+                            let at = row.add(j * S::LANES);
+                            sums[i][j] = if tail > 0 && j == N - 1 {
+                                S::load_first(at, tail)
+                            } else {
+                                S::load(at)
+                            };
+                        }
+                    }
+                }
+            }
+            let (mut a, mut b) = (self.a.cast::<f32>(), self.b.cast::<f32>());
+            for _ in 0..self.depth {
+                let mut right = [S::splat(0.0); N];
+                for j in 0..N {
+                    right[j] = S::load(b.add(j * S::LANES));
+                }
+                for i in 0..MR {
+                    let left = S::splat(*a.add(i));
+                    for j in 0..N {
+                        sums[i][j] = if PAIRS {
+                            S::dot_bf16(left, right[j], sums[i][j])
+                        } else {
+                            S::fma(left, right[j], sums[i][j])
+                        };
+                    }
+                }
+                a = a.add(MR);
+                b = b.add(nr);
+            }
+            for i in 0..MR {
+                if i < self.rows {
+                    let row = self.c.add(i * self.c_row);
+                    for j in 0..N {
+                        let at = row.add(j * S::LANES);
+                        if tail > 0 && j == N - 1 {
+                            S::store_first(at, tail, sums[i][j]);
+                        } else {
+                            S::store(at, sums[i][j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
