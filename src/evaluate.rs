@@ -15,7 +15,7 @@ use skinner_envs::render;
 use skinner_run::checkpoint::{self, Checkpoint};
 use skinner_run::run_dir::RunDir;
 
-use crate::recipe::Recipe;
+use crate::recipe::{AnyRecipe, Recipe};
 use crate::{EvalArgs, interrupt, note, out, train};
 
 /// Environments that evaluation steps together.
@@ -71,7 +71,11 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let run_dir = open(&args.run_dir)?;
     let name = args.run_dir.file_name().map_or("run".into(), |n| n.to_string_lossy().into_owned());
     let origin = run_dir.recipe_path().display().to_string();
-    let recipe = Recipe::from_table(name, run_dir.recipe()?, &origin)?;
+    let recipe = match AnyRecipe::from_table(name, run_dir.recipe()?, &origin)? {
+        AnyRecipe::Control(recipe) => *recipe,
+        #[cfg(feature = "lm")]
+        AnyRecipe::Language(recipe) => return crate::lm_train::eval(args, &recipe),
+    };
     let checkpoint = find_checkpoint(&run_dir, &args.checkpoint)?;
     let (algorithm, envs) = train::load(&recipe, &checkpoint)?;
     let (policy, moments) = (&algorithm.learner().policy, envs.obs_statistics());
@@ -132,7 +136,10 @@ fn open(path: &Path) -> anyhow::Result<RunDir> {
     Ok(RunDir::open(path)?)
 }
 
-fn find_checkpoint(run_dir: &RunDir, which: &str) -> anyhow::Result<Checkpoint> {
+pub(crate) fn find_checkpoint(
+    run_dir: &RunDir,
+    which: &str,
+) -> anyhow::Result<Checkpoint<'static>> {
     let all = run_dir.checkpoints()?;
     let steps: Vec<String> = all.iter().map(|(step, _)| step.to_string()).collect();
     let path = match which {

@@ -4,7 +4,7 @@ use serde_json::json;
 use skinner_algos::AlgorithmName;
 use skinner_envs::catalog::ENVIRONMENTS;
 
-use crate::recipe::{EMBEDDED, Recipe};
+use crate::recipe::{AnyRecipe, EMBEDDED};
 use crate::{Listed, out};
 
 pub(crate) fn list(what: Listed, as_json: bool) -> anyhow::Result<()> {
@@ -17,16 +17,28 @@ pub(crate) fn list(what: Listed, as_json: bool) -> anyhow::Result<()> {
                 (env.id.to_owned(), format!("{}{solved}", env.summary))
             })
             .collect(),
-        Listed::Algorithms => AlgorithmName::ALL
-            .iter()
-            .map(|name| (name.as_str().to_owned(), name.summary().to_owned()))
-            .collect(),
+        Listed::Algorithms => {
+            let control = AlgorithmName::ALL.iter().map(|name| (name.as_str(), name.summary()));
+            #[cfg(feature = "lm")]
+            let control = control.chain(
+                crate::lm_recipe::LmAlgorithm::ALL.iter().map(|a| (a.as_str(), a.summary())),
+            );
+            control.map(|(name, about)| (name.to_owned(), about.to_owned())).collect()
+        }
         Listed::Recipes => EMBEDDED
             .iter()
             .map(|recipe| {
-                Ok((recipe.name.to_owned(), Recipe::load(recipe.name, &[], None)?.run.description))
+                Ok((
+                    recipe.name.to_owned(),
+                    AnyRecipe::load(recipe.name, &[], None)?.description().to_owned(),
+                ))
             })
             .collect::<anyhow::Result<_>>()?,
+        #[cfg(feature = "lm")]
+        Listed::Models => skinner_lm::KNOWN_MODELS
+            .iter()
+            .map(|model| (model.name.to_owned(), format!("{} ({})", model.about, model.licence)))
+            .collect(),
     };
     if as_json {
         let rows: Vec<_> =

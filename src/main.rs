@@ -4,6 +4,12 @@ mod bench;
 mod evaluate;
 mod interrupt;
 mod list;
+#[cfg(feature = "lm")]
+mod lm;
+#[cfg(feature = "lm")]
+mod lm_recipe;
+#[cfg(feature = "lm")]
+mod lm_train;
 mod recipe;
 mod train;
 
@@ -32,7 +38,31 @@ enum Command {
     Eval(EvalArgs),
     /// Write one self-contained HTML page on one or several runs
     Report(ReportArgs),
-    /// List environments, algorithms or recipes
+    /// Go on from a text, or answer a conversation, with a language model
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Examples:\n  skinner generate --model smollm2-135m-instruct --prompt 'Once upon a time'\n  skinner generate --model smollm2-135m-instruct --chat --prompt 'Name three rivers.'\n  skinner generate --model smollm2-135m-instruct --messages chat.json --temperature 0 --json\n  skinner generate --model runs/sft-smollm2-gsm8k-seed-0 --chat < question.txt"
+    )]
+    Generate(lm::GenerateArgs),
+    /// Print how likely a text or a conversation is to a language model
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Examples:\n  skinner score --model smollm2-135m-instruct --text 'The sky is blue.'\n  skinner score --model smollm2-135m-instruct --messages chat.json --add-generation-prompt --json"
+    )]
+    Score(lm::ScoreArgs),
+    /// Talk with a language model in the terminal
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Examples:\n  skinner chat --model smollm2-135m-instruct\n  skinner chat --model smollm2-135m-instruct --system 'Answer in one sentence.' --precision bf16"
+    )]
+    Chat(lm::ChatArgs),
+    /// Serve a language model over HTTP, with the routes of the OpenAI API
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Examples:\n  skinner serve --model smollm2-135m-instruct\n  skinner serve --model runs/dpo-smollm2-hh-seed-0 --name mine --port 0 --json\n\nThen:\n  curl localhost:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'"
+    )]
+    Serve(lm::ServeArgs),
+    /// List environments, algorithms, recipes or models
     List {
         /// What to list
         what: Listed,
@@ -136,6 +166,8 @@ enum Listed {
     Envs,
     Algorithms,
     Recipes,
+    #[cfg(feature = "lm")]
+    Models,
 }
 
 fn positive_seconds(text: &str) -> Result<f64, String> {
@@ -178,12 +210,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => evaluate::eval(&args),
         Command::Report(args) => report(&args.run_dirs, &args.out).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "lm")]
+        Command::Generate(args) => lm::generate(&args),
+        #[cfg(feature = "lm")]
+        Command::Score(args) => lm::score(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "lm")]
+        Command::Chat(args) => lm::chat(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "lm")]
+        Command::Serve(args) => lm::serve(&args).map(|()| ExitCode::SUCCESS),
         Command::List { what, json } => {
             list::list(what, json)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show { recipe, sets } => {
-            let recipe = recipe::Recipe::load(&recipe, &sets, None)?;
+            let recipe = recipe::AnyRecipe::load(&recipe, &sets, None)?;
             out(recipe.to_toml()?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }

@@ -12,6 +12,9 @@ use skinner_envs::catalog::{self, EnvConfig};
 use skinner_run::recipe::{apply_set, decode, nearest, parse};
 use toml::{Table, Value};
 
+#[cfg(feature = "lm")]
+use crate::lm_recipe::LmRecipe;
+
 /// A recipe in the binary.
 pub(crate) struct Embedded {
     pub name: &'static str,
@@ -19,10 +22,13 @@ pub(crate) struct Embedded {
 }
 
 macro_rules! embedded {
-    ($($name:literal),* $(,)?) => {
+    ($($(#[$when:meta])? $name:literal),* $(,)?) => {
         /// All recipes in the binary.
         pub(crate) const EMBEDDED: &[Embedded] = &[
-            $(Embedded { name: $name, text: include_str!(concat!("../recipes/", $name, ".toml")) }),*
+            $($(#[$when])? Embedded {
+                name: $name,
+                text: include_str!(concat!("../recipes/", $name, ".toml")),
+            }),*
         ];
     };
 }
@@ -30,15 +36,21 @@ macro_rules! embedded {
 embedded![
     "a2c-acrobot",
     "a2c-cartpole",
+    #[cfg(feature = "lm")]
+    "dpo-smollm2-hh",
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
     "ppo-mountaincar",
     "ppo-mountaincar-continuous",
     "ppo-pendulum",
+    #[cfg(feature = "lm")]
+    "pretrain-shakespeare",
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
+    #[cfg(feature = "lm")]
+    "sft-smollm2-gsm8k",
 ];
 
 /// What a recipe says, with every default filled in.
@@ -119,7 +131,16 @@ impl Default for EvalConfig {
     }
 }
 
-impl Recipe {
+/// A recipe of either kind.
+pub(crate) enum AnyRecipe {
+    /// An agent in an environment.
+    Control(Box<Recipe>),
+    /// A language model.
+    #[cfg(feature = "lm")]
+    Language(Box<LmRecipe>),
+}
+
+impl AnyRecipe {
     /// Reads a recipe by name or path, with `--set` and `--seed` on top.
     pub fn load(name_or_path: &str, sets: &[String], seed: Option<u64>) -> anyhow::Result<Self> {
         let (name, text, mut origin) = find(name_or_path)?;
@@ -127,7 +148,9 @@ impl Recipe {
         if !sets.is_empty() {
             origin += " with --set";
         }
-        expand_env(&mut table);
+        if table.contains_key("env") {
+            expand_env(&mut table);
+        }
         for assignment in sets {
             match assignment.split_once('=') {
                 // Another environment has options of its own, so it replaces the whole table.
@@ -147,6 +170,35 @@ impl Recipe {
         Self::from_table(name, table, &origin)
     }
 
+    /// A resolved recipe as a run directory holds it.
+    pub fn from_table(name: String, table: Table, origin: &str) -> anyhow::Result<Self> {
+        #[cfg(feature = "lm")]
+        if crate::lm_recipe::is_language(&table) {
+            return Ok(Self::Language(Box::new(LmRecipe::from_table(name, table, origin)?)));
+        }
+        Ok(Self::Control(Box::new(Recipe::from_table(name, table, origin)?)))
+    }
+
+    /// One sentence.
+    pub fn description(&self) -> &str {
+        match self {
+            Self::Control(recipe) => &recipe.run.description,
+            #[cfg(feature = "lm")]
+            Self::Language(recipe) => &recipe.run.description,
+        }
+    }
+
+    /// The recipe with every default, as TOML.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        match self {
+            Self::Control(recipe) => recipe.to_toml(),
+            #[cfg(feature = "lm")]
+            Self::Language(recipe) => recipe.to_toml(),
+        }
+    }
+}
+
+impl Recipe {
     /// A resolved recipe as a run directory holds it.
     pub fn from_table(name: String, mut table: Table, origin: &str) -> anyhow::Result<Self> {
         let env = decode_env(&mut table, origin)?;
@@ -342,5 +394,8 @@ fn decode_env(table: &mut Table, origin: &str) -> anyhow::Result<EnvConfig> {
 }
 
 fn algorithm_names() -> String {
-    AlgorithmName::ALL.map(|name| format!("`{}`", name.as_str())).join(", ")
+    let names = AlgorithmName::ALL.iter().map(|name| name.as_str());
+    #[cfg(feature = "lm")]
+    let names = names.chain(crate::lm_recipe::LmAlgorithm::ALL.iter().map(|name| name.as_str()));
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

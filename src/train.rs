@@ -17,11 +17,11 @@ use skinner_core::{Metrics, SeedSequence, VecEnv, statistics};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::error::RunError;
 use skinner_run::history::History;
-use skinner_run::logger::Logger;
+use skinner_run::logger::{LogOffsets, Logger};
 use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
-use crate::recipe::Recipe;
+use crate::recipe::{AnyRecipe, Recipe};
 use crate::{TrainArgs, evaluate, explain, interrupt, note, out};
 
 /// A checkpoint is written at least this often, and at every tenth of a run.
@@ -42,8 +42,12 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
             args.device
         );
     }
-    let recipe = Recipe::load(&args.recipe, &args.sets, args.seed)?;
     interrupt::listen()?;
+    let recipe = match AnyRecipe::load(&args.recipe, &args.sets, args.seed)? {
+        AnyRecipe::Control(recipe) => *recipe,
+        #[cfg(feature = "lm")]
+        AnyRecipe::Language(recipe) => return crate::lm_train::train(args, &recipe),
+    };
     let bars = MultiProgress::with_draw_target(if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
@@ -157,7 +161,7 @@ fn train_seeds(
     Ok(exit_code(interrupted, &path))
 }
 
-fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
+pub(crate) fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
     if interrupted {
         note(&format!(
             "interrupted: a checkpoint is saved in {}; the same command with --resume continues",
@@ -170,7 +174,7 @@ fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
 }
 
 /// A free name below `runs/`: one more than the last taken. To resume, the last one taken.
-fn default_run_dir(name: &str, resume: bool) -> PathBuf {
+pub(crate) fn default_run_dir(name: &str, resume: bool) -> PathBuf {
     let number = |entry: std::fs::DirEntry| {
         let file = entry.file_name().into_string().ok()?;
         let rest = file.strip_prefix(name)?;
@@ -370,7 +374,8 @@ impl<'a> Run<'a> {
         let mean = statistics::mean(&played.returns);
         if self.best.is_none_or(|best| mean > best) {
             self.best = Some(mean);
-            let checkpoint = self.checkpoint()?;
+            let logs = self.logger.offsets()?;
+            let checkpoint = self.checkpoint(logs)?;
             self.dir.save_best(&checkpoint)?;
         }
         self.other_seconds += began.elapsed().as_secs_f64();
@@ -387,7 +392,7 @@ impl<'a> Run<'a> {
         Ok(played.map(|played| played.metrics()))
     }
 
-    fn checkpoint(&mut self) -> anyhow::Result<Checkpoint> {
+    fn checkpoint(&self, logs: LogOffsets) -> anyhow::Result<Checkpoint<'_>> {
         let learner = self.algorithm.learner();
         let state = RunState {
             learner: learner.save()?,
@@ -404,12 +409,13 @@ impl<'a> Run<'a> {
             tensors: tensors(learner, self.envs.as_ref()),
             state: postcard::to_stdvec(&state).context("cannot encode the training state")?,
             metadata,
-            logs: self.logger.offsets()?,
+            logs,
         })
     }
 
     fn save(&mut self) -> anyhow::Result<String> {
-        let checkpoint = self.checkpoint()?;
+        let logs = self.logger.offsets()?;
+        let checkpoint = self.checkpoint(logs)?;
         Ok(self.dir.save_checkpoint(&checkpoint, CHECKPOINTS_KEPT)?)
     }
 
@@ -466,7 +472,7 @@ impl<'a> Run<'a> {
 
 /// Puts a checkpoint's contents into a fresh algorithm and its environments.
 fn restore(
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     algorithm: &mut Algorithm,
     envs: &mut dyn VecEnv,
 ) -> anyhow::Result<RunState> {
@@ -486,7 +492,7 @@ fn restore(
 /// An algorithm with the parameters and statistics of a checkpoint, and its environments.
 pub(crate) fn load(
     recipe: &Recipe,
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
 ) -> anyhow::Result<(Algorithm, Box<dyn VecEnv>)> {
     let root = SeedSequence::new(recipe.run.seed);
     let mut envs = recipe.training_envs(&root.child(STREAM_ENVS), 1)?;
@@ -495,11 +501,11 @@ pub(crate) fn load(
     Ok((algorithm, envs))
 }
 
-fn tensors(learner: &skinner_algos::OnPolicy, envs: &dyn VecEnv) -> Vec<Tensor> {
+fn tensors<'a>(learner: &'a skinner_algos::OnPolicy, envs: &dyn VecEnv) -> Vec<Tensor<'a>> {
     let policy = &learner.policy;
     let arrays = policy.network().arrays().into_iter();
-    let mut tensors: Vec<Tensor> = arrays
-        .map(|(name, shape, place)| Tensor { name, shape, data: policy.params[place].to_vec() })
+    let mut tensors: Vec<Tensor<'_>> = arrays
+        .map(|(name, shape, place)| Tensor { name, shape, data: policy.params[place].into() })
         .collect();
     if let Some(moments) = envs.obs_statistics() {
         for (name, values) in [("mean", moments.mean()), ("variance", moments.variance())] {
@@ -507,7 +513,7 @@ fn tensors(learner: &skinner_algos::OnPolicy, envs: &dyn VecEnv) -> Vec<Tensor> 
             tensors.push(Tensor {
                 name: format!("obs_normalizer.{name}"),
                 shape: vec![data.len()],
-                data,
+                data: data.into(),
             });
         }
     }
@@ -531,13 +537,18 @@ fn quoted(arg: &str) -> String {
     }
 }
 
-fn run_info(recipe: &Recipe, threads: usize) -> RunInfo {
+/// The command that repeats this run.
+pub(crate) fn command_line() -> String {
     let given = std::env::args().skip(1).filter(|arg| arg != "--resume");
     let command: Vec<String> = given.map(|arg| quoted(&arg)).collect();
+    format!("skinner {}", command.join(" "))
+}
+
+fn run_info(recipe: &Recipe, threads: usize) -> RunInfo {
     RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         git_commit: option_env!("SKINNER_GIT_COMMIT").map(str::to_owned),
-        command: format!("skinner {}", command.join(" ")),
+        command: command_line(),
         algorithm: recipe.run.algorithm.as_str().into(),
         env: recipe.env.id().into(),
         seed: recipe.run.seed,

@@ -41,7 +41,7 @@ pub struct LoraFile {
     pub alpha: f64,
     /// Probability with which an input is dropped in training.
     pub dropout: f64,
-    /// The last parts of the modules' names, such as `q_proj`.
+    /// The modules' names or the ends of them, such as `q_proj`.
     pub target_modules: Vec<String>,
     /// What the adapter was trained on.
     pub base_model: String,
@@ -112,7 +112,10 @@ impl LoraFile {
             if !is_a {
                 let partner = format!("{PREFIX}{module}.lora_A.weight");
                 if !header.contains_key(&partner) {
-                    return Err(LmError::file(path, format!("has `{stored_name}` without `{partner}`")));
+                    return Err(LmError::file(
+                        path,
+                        format!("has `{stored_name}` without `{partner}`"),
+                    ));
                 }
                 continue;
             }
@@ -240,7 +243,10 @@ fn base_matrix(
         )),
         None => {
             let nearest = nearest(&name, shapes.keys()).join(", ");
-            Err(LmError::file(path, format!("adapts `{name}`, and the base has none; nearest are {nearest}")))
+            Err(LmError::file(
+                path,
+                format!("adapts `{name}`, and the base has none; nearest are {nearest}"),
+            ))
         }
     }
 }
@@ -253,7 +259,9 @@ fn unknown_tensor(path: &Path, name: &str, shape: &[usize], base: &ModelConfig) 
             "was made for a vocabulary of {rows} (`{name}`), and the base has one of {}",
             base.vocab_size
         ),
-        _ => format!("has a tensor `{name}`, must have only {PREFIX}MODULE.lora_A.weight and .lora_B.weight"),
+        _ => format!(
+            "has a tensor `{name}`, must have only {PREFIX}MODULE.lora_A.weight and .lora_B.weight"
+        ),
     };
     LmError::file(path, what)
 }

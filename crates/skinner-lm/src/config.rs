@@ -178,12 +178,17 @@ impl ModelConfig {
             return Err(config_error(format!("`norm_eps` is {}, must be above 0", self.norm_eps)));
         }
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
-            return Err(config_error(format!("`rope_theta` is {}, must be above 0", self.rope_theta)));
+            return Err(config_error(format!(
+                "`rope_theta` is {}, must be above 0",
+                self.rope_theta
+            )));
         }
         let Some(scaling) = self.rope_scaling else { return Ok(()) };
         let (RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. }) = scaling;
         if !(factor.is_finite() && factor >= 1.0) {
-            return Err(config_error(format!("rope scaling's `factor` is {factor}, must be at least 1")));
+            return Err(config_error(format!(
+                "rope scaling's `factor` is {factor}, must be at least 1"
+            )));
         }
         if let RopeScaling::Llama3 {
             low_freq_factor: low,
@@ -299,3 +304,6 @@ pub(crate) const HEAD: &str = "lm_head.weight";
 fn config_error(what: impl Into<String>) -> LmError {
     LmError::Config(what.into())
 }
+
+#[cfg(test)]
+mod tests;

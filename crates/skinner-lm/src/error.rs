@@ -73,6 +73,22 @@ pub enum LmError {
     /// Something cannot be generated as asked.
     #[error("{0}")]
     Sampling(String),
+    /// Training went astray.
+    #[error(
+        "step {step}: loss {loss} and gradient norm {grad_norm} are not both finite; a lower learning_rate or \
+         a longer warm-up may help"
+    )]
+    Diverged {
+        /// The optimizer step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// Its gradient's norm.
+        grad_norm: f64,
+    },
+    /// A saved state of training cannot be used.
+    #[error("the state of training: {0}")]
+    State(String),
     /// A chat template cannot be used.
     #[error("chat template{}: {what}", at_line(*line))]
     Template {

@@ -1,9 +1,10 @@
 //! Generation: batched decoding with a cache of keys and values.
 //!
-//! It knows nothing of text but for stop strings. A completion depends on its prompt, its seed and the
-//! model: not on what else is in the batch, nor on the number of threads.
+//! It knows nothing of text but for stop strings. A completion depends on its prompt, its seed, its terms and
+//! the model: not on what else is in the batch or when that came, nor on the number of threads.
 
 mod sampling;
+mod score;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use skinner_core::{Rng, SeedSequence};
 use skinner_nn::matrix::{self, Cached, Cpu, few_rows};
 
 pub use sampling::{Drawn, Sampling};
+pub use score::Scored;
 
 use crate::decoder::{
     Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Tape, rotate,
@@ -32,6 +34,41 @@ pub struct Stop<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// After this many tokens.
     pub max_new_tokens: usize,
+}
+
+/// How tokens are drawn and when completions end.
+#[derive(Clone, Debug, Default)]
+pub struct Terms<'a> {
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// When a completion ends.
+    pub stop: Stop<'a>,
+    /// How many of the most likely tokens are shown in place of each that is drawn.
+    pub alternatives: usize,
+}
+
+/// A token that was drawn, as who watches sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Which request.
+    pub request: usize,
+    /// Which of its completions.
+    pub completion: usize,
+    /// The token.
+    pub drawn: Drawn,
+    /// The most likely tokens and their log-probabilities, most likely first.
+    pub alternatives: &'a [(u32, f32)],
+}
+
+/// A completion that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Of which request.
+    pub request: usize,
+    /// Which of its completions.
+    pub completion: usize,
+    /// What was generated.
+    pub generated: Completion,
 }
 
 /// A prompt and how to go on.
@@ -90,6 +127,7 @@ impl Cache {
 struct Sequence<'a> {
     /// Which request, and which of its completions.
     place: (usize, usize),
+    terms: Arc<Terms<'a>>,
     prefix: Arc<Cache>,
     own: Cache,
     rng: Rng,
@@ -104,6 +142,77 @@ pub struct Engine<'a> {
     params: Params<'a>,
     /// Completions decoded at once.
     pub max_batch: usize,
+}
+
+/// Completions under way, which requests join and leave; made by [`Engine::session`].
+pub struct Session<'a> {
+    engine: &'a Engine<'a>,
+    active: Vec<Sequence<'a>>,
+    /// Of each active completion: what its next token is drawn from.
+    logits: Vec<f32>,
+}
+
+impl<'a> Session<'a> {
+    /// Completions under way.
+    pub fn rows(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Runs the prompts of further requests, which are numbered from `first` on.
+    ///
+    /// # Errors
+    /// As [`Engine::check_terms`]; then nothing enters.
+    pub fn enter(
+        &mut self,
+        cpu: &mut Cpu,
+        first: usize,
+        requests: &[Request],
+        terms: &Terms<'a>,
+    ) -> Result<(), LmError> {
+        for request in requests {
+            self.engine.check_terms(request, terms)?;
+        }
+        let terms = Arc::new(terms.clone());
+        for (i, prefilled) in self.engine.prefill(cpu, requests).into_iter().enumerate() {
+            for (j, seed) in requests[i].seeds.iter().enumerate() {
+                let place = (first + i, j);
+                self.active.push(self.engine.begin(place, &prefilled, seed, &terms));
+                self.logits.extend_from_slice(&prefilled.logits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws a token for every completion under way and returns those that ended with it. `watch` sees every
+    /// token as it is drawn and returns whether that completion shall go on.
+    pub fn advance(
+        &mut self,
+        cpu: &mut Cpu,
+        watch: &mut dyn FnMut(Seen<'_>) -> bool,
+    ) -> Vec<Ended> {
+        let engine = self.engine;
+        engine.draw(cpu, &mut self.active, &mut self.logits, watch);
+        let mut ended = Vec::new();
+        self.active = std::mem::take(&mut self.active)
+            .into_iter()
+            .filter_map(|sequence| {
+                if sequence.completion.finish == Finish::Length && !engine.full(&sequence) {
+                    return Some(sequence);
+                }
+                let (request, completion) = sequence.place;
+                ended.push(Ended { request, completion, generated: sequence.completion });
+                None
+            })
+            .collect();
+        engine.step(cpu, &mut self.active, &mut self.logits);
+        ended
+    }
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("rows", &self.rows()).finish_non_exhaustive()
+    }
 }
 
 /// A prompt that was run.
@@ -142,43 +251,31 @@ impl<'a> Engine<'a> {
         if stop.max_new_tokens == 0 {
             return Ok(done);
         }
+        let terms = Terms { sampling: sampling.clone(), stop: stop.clone(), alternatives: 0 };
+        let mut session = self.session();
         let mut waiting = 0;
-        let mut active: Vec<Sequence<'_>> = Vec::new();
-        let mut logits = Vec::new();
-        while waiting < requests.len() || !active.is_empty() {
+        while waiting < requests.len() || session.rows() > 0 {
             // Whole requests enter while there is room, so that a prompt is run once.
             let from = waiting;
-            let mut rows = active.len();
+            let mut rows = session.rows();
             while waiting < requests.len()
                 && (rows == 0 || rows + requests[waiting].seeds.len() <= self.max_batch)
             {
                 rows += requests[waiting].seeds.len();
                 waiting += 1;
             }
-            let mut fresh = Vec::new();
-            for (i, prefilled) in self.prefill(cpu, &requests[from..waiting]).into_iter().enumerate()
-            {
-                for (j, seed) in requests[from + i].seeds.iter().enumerate() {
-                    let place = (from + i, j);
-                    fresh.push(self.begin(place, &prefilled, seed, stop));
-                    logits.extend_from_slice(&prefilled.logits);
-                }
+            session.enter(cpu, from, &requests[from..waiting], &terms)?;
+            let mut each = |seen: Seen<'_>| watch(seen.request, seen.completion, seen.drawn);
+            for ended in session.advance(cpu, &mut each) {
+                done[ended.request][ended.completion] = ended.generated;
             }
-            active.extend(fresh);
-            self.draw(cpu, &mut active, &mut logits, sampling, stop, watch);
-            active = active
-                .into_iter()
-                .filter_map(|sequence| {
-                    if sequence.completion.finish == Finish::Length && !self.full(&sequence, stop) {
-                        return Some(sequence);
-                    }
-                    done[sequence.place.0][sequence.place.1] = sequence.completion;
-                    None
-                })
-                .collect();
-            self.step(cpu, &mut active, &mut logits);
         }
         Ok(done)
+    }
+
+    /// Completions that requests may join at any time.
+    pub fn session(&'a self) -> Session<'a> {
+        Session { engine: self, active: Vec::new(), logits: Vec::new() }
     }
 
     fn check(&self, prompt: &[u32]) -> Result<(), LmError> {
@@ -188,11 +285,23 @@ impl<'a> Engine<'a> {
         self.decoder.check(prompt)
     }
 
+    /// Checks that a request can be completed.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`]; also when no token is asked for.
+    pub fn check_terms(&self, request: &Request, terms: &Terms<'_>) -> Result<(), LmError> {
+        terms.sampling.validate()?;
+        if terms.stop.max_new_tokens == 0 {
+            return Err(LmError::Sampling("max_new_tokens = 0: must be at least 1".into()));
+        }
+        self.check(&request.prompt)
+    }
+
     /// Whether a sequence has all the tokens it may have.
-    fn full(&self, sequence: &Sequence<'_>, stop: &Stop<'_>) -> bool {
+    fn full(&self, sequence: &Sequence<'_>) -> bool {
         let drawn = sequence.completion.ids.len();
         let context = self.decoder.config().max_position_embeddings;
-        drawn >= stop.max_new_tokens || sequence.prefix.len + drawn > context
+        drawn >= sequence.terms.stop.max_new_tokens || sequence.prefix.len + drawn > context
     }
 
     fn begin<'s>(
@@ -200,11 +309,13 @@ impl<'a> Engine<'a> {
         place: (usize, usize),
         prefilled: &Prefilled,
         seed: &SeedSequence,
-        stop: &Stop<'s>,
+        terms: &Arc<Terms<'s>>,
     ) -> Sequence<'s> {
+        let stop = &terms.stop;
         let text = stop.tokenizer.filter(|_| !stop.strings.is_empty());
         Sequence {
             place,
+            terms: Arc::clone(terms),
             prefix: Arc::clone(&prefilled.cache),
             own: Cache::new(self.decoder.config().num_hidden_layers),
             rng: seed.rng(),
@@ -273,19 +384,21 @@ impl<'a> Engine<'a> {
         cpu: &mut Cpu,
         active: &mut [Sequence<'_>],
         logits: &mut [f32],
-        sampling: &Sampling,
-        stop: &Stop<'_>,
-        watch: &mut dyn FnMut(usize, usize, Drawn) -> bool,
+        watch: &mut dyn FnMut(Seen<'_>) -> bool,
     ) {
         let vocab = self.decoder.config().vocab_size;
-        let mut drawn: Vec<Option<Drawn>> = vec![None; active.len()];
+        let mut drawn = vec![None; active.len()];
         let rows = active.iter_mut().zip(logits.chunks_mut(vocab));
         let mut items: Vec<_> = rows.zip(drawn.iter_mut()).collect();
         cpu.team.for_each(&mut items, |((sequence, logits), drawn)| {
-            **drawn = Some(sampling.draw(logits, &mut sequence.rng));
+            let terms = &sequence.terms;
+            let token = terms.sampling.draw(logits, &mut sequence.rng);
+            **drawn = Some((token, token.alternatives(logits, terms.alternatives)));
         });
         drop(items);
-        for (sequence, drawn) in active.iter_mut().zip(drawn.into_iter().flatten()) {
+        for (sequence, found) in active.iter_mut().zip(drawn.into_iter().flatten()) {
+            let (drawn, alternatives) = found;
+            let stop = &sequence.terms.stop;
             let completion = &mut sequence.completion;
             completion.ids.push(drawn.id);
             completion.drawn.push(drawn);
@@ -300,7 +413,10 @@ impl<'a> Engine<'a> {
                     completion.finish = Finish::Stop;
                 }
             }
-            let go_on = watch(sequence.place.0, sequence.place.1, drawn);
+            let (request, completion_of) = sequence.place;
+            let seen =
+                Seen { request, completion: completion_of, drawn, alternatives: &alternatives };
+            let go_on = watch(seen);
             if !go_on && completion.finish == Finish::Length {
                 completion.finish = Finish::Cancelled;
             }

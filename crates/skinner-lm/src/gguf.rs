@@ -6,7 +6,7 @@
 mod names;
 mod types;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -128,7 +128,7 @@ impl Gguf {
             }
         };
         let start = header_end.next_multiple_of(alignment as u64);
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for tensor in &mut self.tensors {
             let bytes = tensor.kind.bytes(&tensor.shape);
             let offset = start.checked_add(tensor.offset).filter(|offset| {
@@ -146,7 +146,7 @@ impl Gguf {
                 return Err(LmError::file(&self.path, what));
             };
             tensor.offset = offset;
-            if seen.insert(tensor.name.as_str(), ()).is_some() {
+            if !seen.insert(tensor.name.as_str()) {
                 let what = format!("tensor `{}` occurs twice", tensor.name);
                 return Err(LmError::file(&self.path, what));
             }
@@ -266,7 +266,8 @@ impl<R: Read> Header<'_, R> {
         if &magic == MAGIC {
             return Ok(());
         }
-        Err(self.error(format!("begins with {magic:?}, a GGUF file begins with {MAGIC:?} (\"GGUF\")")))
+        Err(self
+            .error(format!("begins with {magic:?}, a GGUF file begins with {MAGIC:?} (\"GGUF\")")))
     }
 
     fn version(&mut self) -> Result<u32, LmError> {
@@ -361,7 +362,9 @@ impl<R: Read> Header<'_, R> {
             4 => i64::from(self.u32()?),
             5 => i64::from(i32::from_le_bytes(self.bytes()?)),
             10 | 11 => i64::from_le_bytes(self.bytes()?),
-            other => return Err(self.error(format!("`{key}` is of type {other}, known are 0 to 12"))),
+            other => {
+                return Err(self.error(format!("`{key}` is of type {other}, known are 0 to 12")));
+            }
         })
     }
 
@@ -372,9 +375,13 @@ impl<R: Read> Header<'_, R> {
             2 | 3 => 2,
             4..=6 => 4,
             8 | 10..=12 => 8,
-            9 => return Err(self.error(format!("`{key}` is an array of arrays, which is not read"))),
+            9 => {
+                return Err(self.error(format!("`{key}` is an array of arrays, which is not read")));
+            }
             other => {
-                return Err(self.error(format!("`{key}` is an array of type {other}, known are 0 to 12")));
+                return Err(
+                    self.error(format!("`{key}` is an array of type {other}, known are 0 to 12"))
+                );
             }
         };
         let len = self.u64()?;
@@ -403,7 +410,9 @@ impl<R: Read> Header<'_, R> {
         let name = self.text("a tensor's name", MAX_NAME_BYTES)?;
         let rank = self.u32()?;
         if !(1..=4).contains(&rank) {
-            return Err(self.error(format!("tensor `{name}` has {rank} dimensions, must be 1 to 4")));
+            return Err(
+                self.error(format!("tensor `{name}` has {rank} dimensions, must be 1 to 4"))
+            );
         }
         let mut shape = Vec::new();
         for _ in 0..rank {

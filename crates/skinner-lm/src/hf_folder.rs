@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -85,19 +85,16 @@ fn configured_template(config: &Value, path: &Path) -> Result<Option<String>, Lm
         Some(Value::String(source)) => Ok(Some(source.clone())),
         Some(Value::Array(named)) => {
             let default = named.iter().find(|entry| entry["name"] == "default");
-            match default.and_then(|entry| entry["template"].as_str()) {
-                Some(source) => Ok(Some(source.to_owned())),
-                None => {
-                    let names: Vec<_> =
-                        named.iter().filter_map(|entry| entry["name"].as_str()).collect();
-                    Err(LmError::file(
-                        path,
-                        format!("has the templates {}, and none is `default`", names.join(", ")),
-                    ))
-                }
+            if let Some(source) = default.and_then(|entry| entry["template"].as_str()) {
+                return Ok(Some(source.to_owned()));
             }
+            let names: Vec<_> = named.iter().filter_map(|entry| entry["name"].as_str()).collect();
+            let what = format!("has the templates {}, and none is `default`", names.join(", "));
+            Err(LmError::file(path, what))
         }
-        Some(_) => Err(LmError::file(path, "`chat_template` must be a text or a list of named ones")),
+        Some(_) => {
+            Err(LmError::file(path, "`chat_template` must be a text or a list of named ones"))
+        }
     }
 }
 
@@ -141,7 +138,7 @@ pub fn save_pretrained<'a>(
 }
 
 fn save_weights<'a>(
-    path: &PathBuf,
+    path: &Path,
     config: &ModelConfig,
     tensors: impl Iterator<Item = (String, Vec<usize>, Cow<'a, [f32]>)>,
     dtype: Dtype,

@@ -42,7 +42,8 @@ impl Pretrained {
     /// # Errors
     /// As [`Pretrained::load`].
     pub fn open(path: &Path) -> Result<Self, LmError> {
-        let pretrained = if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }?;
+        let pretrained =
+            if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }?;
         pretrained.check_vocabulary()?;
         Ok(pretrained)
     }

@@ -192,7 +192,10 @@ pub fn sha256(path: &Path) -> Result<String, LmError> {
             read => hasher.update(&buffer[..read]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let hexadecimal = |byte: &u8| {
+        [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+    };
+    Ok(hasher.finalize().iter().flat_map(hexadecimal).collect())
 }
 
 fn check_sha256(path: &Path, found: &str, expected: Option<&str>) -> Result<(), LmError> {

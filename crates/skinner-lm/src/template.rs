@@ -45,12 +45,11 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| template_error(&error))?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         functions::add_to(&mut environment);
         let (compiled, has_marks) = with_marks(&source);
-        environment
-            .add_template_owned(NAME, compiled)
-            .map_err(|error| template_error(&error))?;
+        environment.add_template_owned(NAME, compiled).map_err(|error| template_error(&error))?;
         Ok(Self {
             source,
             bos_token: bos_token.map(str::to_owned),
@@ -92,7 +91,8 @@ impl ChatTemplate {
         begin: &str,
         end: &str,
     ) -> Result<String, LmError> {
-        let template = self.environment.get_template(NAME).map_err(|error| template_error(&error))?;
+        let template =
+            self.environment.get_template(NAME).map_err(|error| template_error(&error))?;
         let tokens = [("bos_token", &self.bos_token), ("eos_token", &self.eos_token)]
             .into_iter()
             .filter_map(|(name, token)| Some((name, token.as_deref()?)));
@@ -187,7 +187,7 @@ fn with_marks(source: &str) -> (String, bool) {
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
-        let Some(len) = tag.find("%}").map(|at| at + 2) else {
+        let Some(len) = tag[2..].find("%}").map(|at| at + 4) else {
             rest = tag;
             break;
         };
@@ -199,10 +199,10 @@ fn with_marks(source: &str) -> (String, bool) {
         let name = inner.trim_matches(['-', '+']).trim();
         match name {
             "generation" => {
-                out += &format!("{{%{left} if true %}}{{{{ skinner_begin }}}}{{% if true {right}%}}");
+                out.extend(["{%", left, " if true %}{{ skinner_begin }}{% if true ", right, "%}"]);
             }
             "endgeneration" => {
-                out += &format!("{{%{left} endif %}}{{{{ skinner_end }}}}{{% endif {right}%}}");
+                out.extend(["{%", left, " endif %}{{ skinner_end }}{% endif ", right, "%}"]);
             }
             _ => out.push_str(tag),
         }
@@ -214,14 +214,12 @@ fn with_marks(source: &str) -> (String, bool) {
 }
 
 fn template_error(error: &minijinja::Error) -> LmError {
-    let mut what = match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
-    };
+    let mut what = vec![error.kind().to_string()];
+    what.extend(error.detail().map(str::to_owned));
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        what += &format!(": {cause}");
+        what.push(cause.to_string());
         source = cause.source();
     }
-    LmError::Template { line: error.line().unwrap_or(0), what }
+    LmError::Template { line: error.line().unwrap_or(0), what: what.join(": ") }
 }

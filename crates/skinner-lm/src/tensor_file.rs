@@ -121,7 +121,9 @@ pub(crate) fn read_header(path: &Path) -> Result<BTreeMap<String, StoredTensor>,
     if size > MAX_HEADER_BYTES || size > len - 8 {
         return Err(LmError::file(
             path,
-            format!("says that its header has {size} bytes of a file of {len}: no safetensors, or cut"),
+            format!(
+                "says that its header has {size} bytes of a file of {len}: no safetensors, or cut"
+            ),
         ));
     }
     let mut header = vec![0; size as usize];
@@ -190,8 +192,8 @@ pub fn write_safetensors<'a>(
 ) -> Result<(), LmError> {
     let temporary = temporary_name(path);
     let written = write_tensors(&temporary, shapes, dtype, tensors);
-    let renamed = written
-        .and_then(|()| fs::rename(&temporary, path).map_err(LmError::io("rename to", path)));
+    let renamed =
+        written.and_then(|()| fs::rename(&temporary, path).map_err(LmError::io("rename to", path)));
     if renamed.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&temporary);

@@ -56,7 +56,8 @@ impl Weights {
             let Some(name) = hugging_face_name(config.family, &tensor.name) else {
                 return Err(unknown_tensor(gguf.path(), &tensor.name, config));
             };
-            let rotated = name.contains(".self_attn.q_proj.") || name.contains(".self_attn.k_proj.");
+            let rotated =
+                name.contains(".self_attn.q_proj.") || name.contains(".self_attn.k_proj.");
             let layout = if config.family == Family::Llama && rotated {
                 Layout::Interleaved { head_dim: config.head_dim }
             } else {
@@ -91,7 +92,8 @@ impl Weights {
                 };
                 let entry = Entry { file: files.len(), tensor, layout };
                 if entries.insert(name, entry).is_some() {
-                    let what = format!("tensor `{stored_name}` occurs twice in {}", folder.display());
+                    let what =
+                        format!("tensor `{stored_name}` occurs twice in {}", folder.display());
                     return Err(LmError::file(&path, what));
                 }
             }
@@ -114,8 +116,7 @@ impl Weights {
                 format!("has {most} tensors, too few for {} layers", config.num_hidden_layers),
             ));
         }
-        let weights =
-            Self { path: path.to_owned(), files, entries, tensors: config.tensors() };
+        let weights = Self { path: path.to_owned(), files, entries, tensors: config.tensors() };
         for (name, expected) in &weights.tensors {
             let entry = weights.entry(name)?;
             let mut found = entry.tensor.shape.clone();
@@ -268,8 +269,12 @@ fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, LmError> {
     let mut names: Vec<_> = index.weight_map.into_values().collect();
     names.sort();
     names.dedup();
-    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-        return Err(LmError::file(&path, format!("names the shard `{name}`, must be a file beside it")));
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref()))
+    {
+        return Err(LmError::file(
+            &path,
+            format!("names the shard `{name}`, must be a file beside it"),
+        ));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }

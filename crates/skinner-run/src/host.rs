@@ -20,6 +20,14 @@ pub fn cpu_name() -> String {
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
+/// The most memory this process has held, in MB (2^20 bytes); none where the system does not tell.
+pub fn peak_memory_mb() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes / 1024.0)
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC.
 fn rfc3339(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);

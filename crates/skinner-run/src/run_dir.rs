@@ -120,7 +120,7 @@ pub struct Resumed {
     /// The locked directory.
     pub run_dir: RunDir,
     /// The newest valid checkpoint; none when the run starts from the beginning.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<Checkpoint<'static>>,
     /// Why newer checkpoints were passed over.
     pub warnings: Vec<RunError>,
 }

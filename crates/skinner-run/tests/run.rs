@@ -27,12 +27,12 @@ fn new_run() -> (TempDir, RunDir) {
     (home, run_dir)
 }
 
-fn checkpoint(step: u64) -> Checkpoint {
+fn checkpoint(step: u64) -> Checkpoint<'static> {
     Checkpoint {
         step,
         tensors: vec![
-            Tensor { name: "policy".to_owned(), shape: vec![2, 3], data: vec![1.5; 6] },
-            Tensor { name: "step".to_owned(), shape: vec![], data: vec![step as f32] },
+            Tensor { name: "policy".to_owned(), shape: vec![2, 3], data: vec![1.5; 6].into() },
+            Tensor { name: "step".to_owned(), shape: vec![], data: vec![step as f32].into() },
         ],
         state: vec![7; 100],
         metadata: BTreeMap::from([("algorithm".to_owned(), "ppo".to_owned())]),
@@ -164,7 +164,7 @@ fn a_checkpoint_comes_back() {
     let path = run_dir.checkpoints_path().join("step-000000012800");
     assert_eq!(load(&path).unwrap(), checkpoint(12_800));
     let loaded = load(&path).unwrap();
-    assert_eq!(loaded.tensor("policy").unwrap().data, [1.5; 6]);
+    assert_eq!(loaded.tensor("policy").unwrap().data[..], [1.5; 6]);
     let error = loaded.tensor("value").unwrap_err().to_string();
     assert_eq!(error, "the checkpoint of step 12800 has no tensor `value`; it has policy, step");
 }
@@ -175,8 +175,8 @@ fn tensors_keep_their_bits() {
     let data = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 2.0, f32::NEG_INFINITY];
     let odd = Checkpoint {
         tensors: vec![
-            Tensor { name: "z".to_owned(), shape: vec![4], data: data.clone() },
-            Tensor { name: "a/empty".to_owned(), shape: vec![0, 3], data: vec![] },
+            Tensor { name: "z".to_owned(), shape: vec![4], data: data.clone().into() },
+            Tensor { name: "a/empty".to_owned(), shape: vec![0, 3], data: vec![].into() },
         ],
         ..checkpoint(0)
     };

@@ -161,7 +161,8 @@ fn llama3_scaling(
         let kept = kept.clamp(0.0, 1.0);
         1.0 / ((1.0 - kept) / factor + kept)
     });
-    if found.iter().zip(known).any(|(found, known)| (f64::from(*found) / known - 1.0).abs() > 1e-3) {
+    if found.iter().zip(known).any(|(found, known)| (f64::from(*found) / known - 1.0).abs() > 1e-3)
+    {
         return Err(config_error(format!(
             "`{FREQUENCY_DIVISORS}` is {found:?}, which is not Llama 3's scaling for any factor"
         )));

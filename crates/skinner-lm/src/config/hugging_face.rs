@@ -17,9 +17,9 @@ impl ModelConfig {
     pub fn from_config_json(text: &str) -> Result<Self, LmError> {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| config_error(format!("config.json is no JSON: {error}")))?;
-        let map = value
-            .as_object()
-            .ok_or_else(|| config_error("config.json holds no object, must be {\"model_type\": …}"))?;
+        let map = value.as_object().ok_or_else(|| {
+            config_error("config.json holds no object, must be {\"model_type\": …}")
+        })?;
         let fields = Fields { map };
         let family = fields.text("model_type")?.ok_or_else(|| {
             let known = Family::ALL.map(Family::as_str).join(", ");
@@ -261,7 +261,9 @@ impl<'a> Fields<'a> {
 
     fn unset(&self, key: &str) -> Result<(), LmError> {
         if self.flag(key, false)? {
-            return Err(config_error(format!("`{key}` is true, must be false: it is not built here")));
+            return Err(config_error(format!(
+                "`{key}` is true, must be false: it is not built here"
+            )));
         }
         Ok(())
     }

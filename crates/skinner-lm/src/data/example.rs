@@ -183,6 +183,26 @@ impl Truncation {
     }
 }
 
+impl std::fmt::Display for TokenizeCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} examples of {} samples: {} tokens, {} of them targets",
+            self.examples, self.samples, self.tokens, self.targets
+        )?;
+        for (count, what) in [
+            (self.truncated, "cut"),
+            (self.dropped_long, "too long and left out"),
+            (self.dropped_without_targets, "without a target and left out"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -39,6 +39,33 @@ pub struct Drawn {
     pub log_kept: f32,
 }
 
+impl Drawn {
+    /// The `n` most likely tokens and their log-probabilities, most likely first, out of the logits that
+    /// [`Sampling::draw`] has used up for this token.
+    pub(crate) fn alternatives(&self, used: &[f32], n: usize) -> Vec<(u32, f32)> {
+        let log_drawn = used.get(self.id as usize).map_or(0.0, |p| p.ln());
+        let most = most_likely(used, n).into_iter();
+        most.map(|id| (id, used[id as usize].ln() - log_drawn + self.log_prob)).collect()
+    }
+}
+
+/// The places of the `n` largest values, largest first, ties in their order.
+pub(super) fn most_likely(values: &[f32], n: usize) -> Vec<u32> {
+    if n == 0 {
+        return Vec::new();
+    }
+    let mut order: Vec<u32> = (0..values.len() as u32).collect();
+    let larger = |a: &u32, b: &u32| {
+        values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b))
+    };
+    if n < order.len() {
+        order.select_nth_unstable_by(n - 1, larger);
+        order.truncate(n);
+    }
+    order.sort_unstable_by(larger);
+    order
+}
+
 impl Sampling {
     /// The most likely token, always.
     pub fn greedy() -> Self {

@@ -186,8 +186,10 @@ mod tests {
         let mut bytes = halves(&[0.5]);
         bytes.extend((0..16).map(|i| i | (15 - i) << 4));
         let out = decoded(TensorType::Q4_0, &bytes);
-        let expected: Vec<f32> =
-            (0..16).map(|i| (i as f32 - 8.0) / 2.0).chain((0..16).map(|i| (7 - i) as f32 / 2.0)).collect();
+        let expected: Vec<f32> = (0..16)
+            .map(|i| (i as f32 - 8.0) / 2.0)
+            .chain((0..16).map(|i| (7 - i) as f32 / 2.0))
+            .collect();
         assert_eq!(out, expected);
     }
 

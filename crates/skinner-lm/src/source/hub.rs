@@ -74,8 +74,9 @@ pub(super) fn fetch(
                 cache.path().display()
             )));
         }
-        None => download(&cache, repo, &address, options)
-            .map_err(|why| LmError::Source(format!("hf:{text} at {}: {why}", options.hub_endpoint)))?,
+        None => download(&cache, repo, &address, options).map_err(|why| {
+            LmError::Source(format!("hf:{text} at {}: {why}", options.hub_endpoint))
+        })?,
     };
     let revision = commit_of(&path, cache.path());
     let sha256 = if path.is_file() {
@@ -136,15 +137,14 @@ fn download(
     }
     let info = repository.info().map_err(failed)?;
     let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
-    let wanted: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| FILES.contains(name) || is_weights(name))
-        .collect();
+    let wanted: Vec<&str> =
+        names.iter().copied().filter(|name| FILES.contains(name) || is_weights(name)).collect();
     if !wanted.iter().any(|name| name.ends_with(".safetensors")) {
-        let ggufs: Vec<_> = names.iter().filter(|name| name.ends_with(".gguf")).copied().collect();
-        let hint = match ggufs.first() {
-            Some(first) => format!("; name one of its GGUF files, such as hf:{}/{first}", address.repository),
+        let is_gguf = |name: &str| Path::new(name).extension().is_some_and(|end| end == "gguf");
+        let hint = match names.iter().find(|name| is_gguf(name)) {
+            Some(first) => {
+                format!("; name one of its GGUF files, such as hf:{}/{first}", address.repository)
+            }
             None => String::new(),
         };
         return Err(LmError::Source(format!("the repository has no model.safetensors{hint}")));

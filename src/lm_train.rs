@@ -1,0 +1,768 @@
+//! `skinner train` and `skinner eval` of language models.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use skinner_core::{Metrics, SeedSequence};
+use skinner_lm::adapter::{LoraFile, LoraMatrices};
+use skinner_lm::data::{self, Content, Dataset, Sample, Tokenize};
+use skinner_lm::decoder::Params;
+use skinner_lm::generate::{Engine, Request, Sampling, Stop};
+use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Sequence, Start, Trainer};
+use skinner_lm::{Dtype, hf_folder};
+use skinner_run::checkpoint::{Checkpoint, Tensor};
+use skinner_run::error::RunError;
+use skinner_run::history::History;
+use skinner_run::logger::{LogOffsets, Logger};
+use skinner_run::run_dir::{RunDir, RunInfo, Status};
+use skinner_run::{host, report};
+
+use crate::lm_recipe::LmRecipe;
+use crate::train::{command_line, default_run_dir, exit_code};
+use crate::{EvalArgs, TrainArgs, explain, interrupt, note, out};
+
+/// A checkpoint is written at most this often, and not so often that saving costs more than a twentieth.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// Runs `skinner train` of a language model.
+pub(crate) fn train(args: &TrainArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCode> {
+    let Some(count) = args.seeds else {
+        let path = args.run_dir.clone().unwrap_or_else(|| {
+            let name = format!("{}-seed-{}", recipe.name, recipe.run.seed);
+            default_run_dir(&name, args.resume)
+        });
+        let ended = run(args, recipe, &path)?;
+        if args.json {
+            out(&Value::Object(ended.result).to_string())?;
+        } else if !ended.interrupted {
+            out(&summary(&ended.result, &path))?;
+        }
+        return Ok(exit_code(ended.interrupted, &path));
+    };
+    let path = args
+        .run_dir
+        .clone()
+        .unwrap_or_else(|| default_run_dir(&format!("{}-seeds-{count}", recipe.name), args.resume));
+    train_seeds(args, recipe, count, &path)
+}
+
+/// One seed after the other: each uses all threads.
+fn train_seeds(
+    args: &TrainArgs,
+    recipe: &LmRecipe,
+    count: u64,
+    path: &Path,
+) -> anyhow::Result<ExitCode> {
+    if RunDir::is_run(path) {
+        bail!("{} holds a single run: choose another --run-dir for several seeds", path.display());
+    }
+    let first = recipe.run.seed;
+    if first.checked_add(count).is_none_or(|after| i64::try_from(after).is_err()) {
+        bail!("--seeds {count} from seed {first} goes beyond 2^63");
+    }
+    let dir = |seed: u64| path.join(format!("seed-{seed}"));
+    if let Some(taken) = (first..first + count).map(dir).find(|d| !args.resume && RunDir::is_run(d))
+    {
+        bail!(RunError::HoldsARun { path: taken });
+    }
+    let mut runs = Vec::new();
+    let mut interrupted = false;
+    for seed in first..first + count {
+        let mut seeded = recipe.clone();
+        seeded.run.seed = seed;
+        let ended = run(args, &seeded, &dir(seed)).with_context(|| format!("seed {seed}"))?;
+        interrupted |= ended.interrupted;
+        if !args.json && !ended.interrupted {
+            out(&format!("seed {seed}: {}", eval_line(&ended.result)))?;
+        }
+        runs.push(Value::Object(ended.result));
+        if interrupted {
+            break;
+        }
+    }
+    if !interrupted {
+        report::write_report(&path.join("report.html"), &[path])?;
+    }
+    if args.json {
+        out(&json!({ "run_dir": path, "runs": runs }).to_string())?;
+    }
+    Ok(exit_code(interrupted, path))
+}
+
+struct Ended {
+    result: Map<String, Value>,
+    interrupted: bool,
+}
+
+/// Everything of a run that a checkpoint holds beside tensors.
+#[derive(Serialize, Deserialize)]
+struct RunState {
+    trainer: Vec<u8>,
+    /// The best loss of an evaluation on the way.
+    best: Option<f64>,
+    evaluated: bool,
+}
+
+struct Run<'a> {
+    recipe: &'a LmRecipe,
+    root: SeedSequence,
+    dataset: Dataset,
+    dir: RunDir,
+    logger: Logger,
+    trainer: Trainer,
+    best: Option<f64>,
+    evaluated: bool,
+    /// Seconds of training before this process.
+    earlier_seconds: f64,
+    /// Tokens trained on before this process.
+    earlier_tokens: u64,
+    /// Seconds of evaluation and the like in this process.
+    other_seconds: f64,
+    bar: ProgressBar,
+}
+
+fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, |n| n as usize);
+    let root = SeedSequence::new(recipe.run.seed);
+    // Data and model first: a recipe that cannot run leaves no directory behind.
+    let dataset = data::load(&recipe.run.data, &root.child(STREAM_DATA))
+        .map_err(|error| hint_at_data(error, &recipe.run.data.path))?;
+    let lora = recipe.run.lora.as_ref();
+    let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
+    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, threads)?;
+    let text = recipe.to_toml()?;
+    let info = RunInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        git_commit: option_env!("SKINNER_GIT_COMMIT").map(str::to_owned),
+        command: command_line(),
+        algorithm: recipe.run.algorithm.as_str().into(),
+        env: recipe.model_name(),
+        seed: recipe.run.seed,
+        threads,
+        device: "cpu".into(),
+        cpu: host::cpu_name(),
+        started: host::utc_now(),
+        ..RunInfo::default()
+    };
+    let (dir, checkpoint) = if args.resume {
+        let resumed = RunDir::resume(path, &text, &info)?;
+        for warning in &resumed.warnings {
+            note(&format!("warning: {warning}"));
+        }
+        (resumed.run_dir, resumed.checkpoint)
+    } else {
+        (RunDir::create(path, &text, &info)?, None)
+    };
+    let logger = Logger::open(&dir, checkpoint.as_ref().map(|c| c.logs))?;
+    let (mut best, mut evaluated) = (None, false);
+    if let Some(checkpoint) = &checkpoint {
+        let state: RunState = serde_json::from_slice(&checkpoint.state)
+            .context("the checkpoint's state cannot be decoded")?;
+        let info = dir.info()?;
+        if state.evaluated
+            && info.status == Status::Finished
+            && let Some(result) = info.result
+        {
+            note(&format!("{} is finished; this is its result", path.display()));
+            return Ok(Ended { result, interrupted: false });
+        }
+        (best, evaluated) = (state.best, state.evaluated);
+        note(&format!("resuming {} from step {}", path.display(), checkpoint.step));
+    } else {
+        for line in &trainer.notes {
+            note(line);
+        }
+    }
+    if !prepare(&mut trainer, &recipe.name)? {
+        return Ok(Ended { result: Map::new(), interrupted: true });
+    }
+    if let Some(checkpoint) = checkpoint {
+        restore(&mut trainer, checkpoint)?;
+    }
+    let earlier = History::read(dir.timing_path())?;
+    let bar =
+        progress(trainer.total_steps(), &format!("{} seed {}", recipe.name, recipe.run.seed))?;
+    bar.set_position(trainer.step());
+    let run = Run {
+        recipe,
+        root,
+        dataset,
+        dir,
+        logger,
+        earlier_tokens: trainer.tokens(),
+        trainer,
+        best,
+        evaluated,
+        earlier_seconds: earlier.points("train_seconds").last().map_or(0.0, |point| point.1),
+        other_seconds: 0.0,
+        bar,
+    };
+    run.go()
+}
+
+/// The small sets of the repository are named relative to it.
+fn hint_at_data(error: data::DataError, path: &str) -> anyhow::Error {
+    let missing = path.starts_with("data/") && !Path::new(path).exists();
+    let error = anyhow::Error::from(error);
+    if missing {
+        return error.context(format!(
+            "no {path} here: it lies in Skinner's repository; run there, or set data.path to where the data is"
+        ));
+    }
+    error
+}
+
+fn progress(steps: u64, prefix: &str) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(
+        Some(steps),
+        if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        },
+    );
+    let style = "{prefix} {bar:24} {percent:>3}% {human_pos} steps  {msg}  {eta} left";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.set_prefix(prefix.to_owned());
+    Ok(bar)
+}
+
+/// What is asked of the model before its first step; false if Ctrl-C came first.
+fn prepare(trainer: &mut Trainer, name: &str) -> anyhow::Result<bool> {
+    let bar = progress(1, &format!("{name}: reference log-probabilities"))?;
+    let done = trainer.prepare(&mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        !interrupt::asked()
+    });
+    bar.finish_and_clear();
+    Ok(done)
+}
+
+/// Puts a checkpoint's tensors and state into a fresh trainer.
+fn restore(trainer: &mut Trainer, checkpoint: Checkpoint<'static>) -> anyhow::Result<()> {
+    let step = checkpoint.step;
+    let state: RunState = serde_json::from_slice(&checkpoint.state)
+        .with_context(|| format!("the state of checkpoint step {step} cannot be decoded"))?;
+    let expected = trainer.learner.trained().len() + 2;
+    if checkpoint.tensors.len() != expected {
+        let found = checkpoint.tensors.len();
+        bail!("checkpoint step {step} has {found} tensors, this recipe's model has {expected}");
+    }
+    for tensor in checkpoint.tensors {
+        let Some(place) = trainer.learner.tensor_mut(&tensor.name) else {
+            bail!("checkpoint step {step} has a tensor `{}` that this model has not", tensor.name);
+        };
+        if place.len() != tensor.data.len() {
+            let (found, expected) = (tensor.data.len(), place.len());
+            bail!("tensor `{}` has {found} numbers, this model {expected}", tensor.name);
+        }
+        place.copy_from_slice(&tensor.data);
+    }
+    trainer.load(&state.trainer)?;
+    Ok(())
+}
+
+impl Run<'_> {
+    fn go(mut self) -> anyhow::Result<Ended> {
+        let ended = self.train_and_evaluate();
+        self.bar.finish_and_clear();
+        if let Err(error) = &ended {
+            let status = Status::Failed(explain(error));
+            let ended = Some(host::utc_now());
+            if let Err(second) = self.dir.update_info(|info| {
+                info.status = status;
+                info.ended = ended;
+            }) {
+                note(&format!("warning: {second}"));
+            }
+        }
+        ended
+    }
+
+    fn train_and_evaluate(&mut self) -> anyhow::Result<Ended> {
+        let started = Instant::now();
+        let total = self.trainer.total_steps();
+        let every = |given: u64, part: u64| if given > 0 { given } else { (total / part).max(1) };
+        let (log_every, eval_every) =
+            (every(self.recipe.run.log_every, 200), every(self.recipe.run.eval.every, 10));
+        if self.trainer.step() == 0 {
+            let Some(metrics) = self.evaluate_and_sample("before")? else {
+                return self.interrupted(started);
+            };
+            self.logger.log(0, &metrics, &self.timing(started))?;
+        }
+        let mut saved = Instant::now();
+        let mut cost = Duration::ZERO;
+        while self.trainer.step() < total {
+            if interrupt::asked() {
+                return self.interrupted(started);
+            }
+            let mut metrics = self.trainer.iteration()?;
+            let step = self.trainer.step();
+            let evaluates = step % eval_every == 0 && step < total;
+            if evaluates {
+                self.evaluate_on_the_way(&mut metrics)?;
+            }
+            if step % log_every == 0 || step == total || evaluates {
+                self.logger.log(step, &metrics, &self.timing(started))?;
+            }
+            self.bar.set_position(step);
+            self.bar.set_message(format!(
+                "loss {:.4}  {:.0} tokens/s",
+                metrics.get("loss").unwrap_or(f64::NAN),
+                self.tokens_per_second(started)
+            ));
+            if saved.elapsed() > CHECKPOINT_EVERY.max(20 * cost) {
+                let began = Instant::now();
+                self.save()?;
+                (cost, saved) = (began.elapsed(), Instant::now());
+            }
+        }
+        let (seconds, rate) = (self.train_seconds(started), self.tokens_per_second(started));
+        let Some(metrics) = self.evaluate_and_sample("after")? else {
+            return self.interrupted(started);
+        };
+        if !self.evaluated {
+            let mut timing = Metrics::new();
+            timing.set("train_seconds", seconds);
+            timing.set("tokens_per_second", rate);
+            self.logger.log(total, &metrics, &timing)?;
+            self.evaluated = true;
+        }
+        let hash = self.save()?;
+        self.export()?;
+        self.finish(&metrics, seconds, rate, &hash)
+    }
+
+    fn train_seconds(&self, started: Instant) -> f64 {
+        self.earlier_seconds + self.own_seconds(started)
+    }
+
+    fn own_seconds(&self, started: Instant) -> f64 {
+        started.elapsed().as_secs_f64() - self.other_seconds
+    }
+
+    fn tokens_per_second(&self, started: Instant) -> f64 {
+        let seconds = self.own_seconds(started);
+        let tokens = self.trainer.tokens() - self.earlier_tokens;
+        if tokens == 0 { 0.0 } else { tokens as f64 / seconds }
+    }
+
+    fn timing(&self, started: Instant) -> Metrics {
+        let mut timing = Metrics::new();
+        timing.set("train_seconds", self.train_seconds(started));
+        timing.set("tokens_per_second", self.tokens_per_second(started));
+        timing
+    }
+
+    fn evaluate_on_the_way(&mut self, metrics: &mut Metrics) -> anyhow::Result<()> {
+        let began = Instant::now();
+        // Not to be stopped: a checkpoint between a step and its evaluation would lose a line.
+        if let Some(evaluated) = self.trainer.evaluate(&|| false) {
+            metrics.extend(&evaluated);
+            let loss = evaluated.get("eval_loss").unwrap_or(f64::NAN);
+            if self.best.is_none_or(|best| loss < best) {
+                self.best = Some(loss);
+                let logs = self.logger.offsets()?;
+                let checkpoint = self.checkpoint(logs)?;
+                self.dir.save_best(&checkpoint)?;
+            }
+        }
+        self.other_seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// The evaluation before or after training, and completions to look at; `None` if Ctrl-C came first.
+    fn evaluate_and_sample(&mut self, stage: &str) -> anyhow::Result<Option<Metrics>> {
+        let began = Instant::now();
+        let mut metrics = Metrics::new();
+        if self.trainer.can_evaluate() {
+            let Some(evaluated) = self.trainer.evaluate(&interrupt::asked) else {
+                return Ok(None);
+            };
+            metrics = evaluated;
+        }
+        let seed = self.root.child(STREAM_SAMPLES);
+        let sampled = samples(self.recipe, &mut self.trainer.learner, &self.dataset, &seed)?;
+        if let Some(sampled) = sampled {
+            metrics.extend(&sampled.metrics);
+            let path = self.dir.path().join("samples");
+            std::fs::create_dir_all(&path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
+            let file = path.join(format!("{stage}.jsonl"));
+            std::fs::write(&file, sampled.lines)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        self.other_seconds += began.elapsed().as_secs_f64();
+        Ok(Some(metrics))
+    }
+
+    fn checkpoint(&self, logs: LogOffsets) -> anyhow::Result<Checkpoint<'_>> {
+        let state =
+            RunState { trainer: self.trainer.save()?, best: self.best, evaluated: self.evaluated };
+        let metadata = BTreeMap::from([
+            ("algorithm".to_owned(), self.recipe.run.algorithm.as_str().to_owned()),
+            ("model".to_owned(), self.trainer.learner.provenance.clone()),
+        ]);
+        let learner = &self.trainer.learner;
+        let mut tensors: Vec<Tensor<'_>> = learner
+            .trained()
+            .into_iter()
+            .map(|(name, shape, data)| Tensor {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                data: data.into(),
+            })
+            .collect();
+        for (name, data) in ["adam.mean", "adam.square"].into_iter().zip(learner.moments()) {
+            let shape = vec![data.len()];
+            tensors.push(Tensor { name: name.to_owned(), shape, data: data.into() });
+        }
+        Ok(Checkpoint {
+            step: self.trainer.step(),
+            tensors,
+            state: serde_json::to_vec(&state).context("cannot encode the training state")?,
+            metadata,
+            logs,
+        })
+    }
+
+    fn save(&mut self) -> anyhow::Result<String> {
+        let began = Instant::now();
+        let logs = self.logger.offsets()?;
+        let checkpoint = self.checkpoint(logs)?;
+        let hash = self.dir.save_checkpoint(&checkpoint, CHECKPOINTS_KEPT)?;
+        self.other_seconds += began.elapsed().as_secs_f64();
+        Ok(hash)
+    }
+
+    /// The model as a folder that Hugging Face's tools read, or its adapter as one that PEFT reads.
+    fn export(&self) -> anyhow::Result<()> {
+        let learner = &self.trainer.learner;
+        match learner.adapter() {
+            Some((config, ..)) => {
+                let matrices = adapter_matrices(learner);
+                let file = LoraFile {
+                    rank: config.rank,
+                    alpha: f64::from(config.alpha),
+                    dropout: f64::from(config.dropout),
+                    target_modules: target_modules(config, &matrices),
+                    base_model: self.recipe.model_name(),
+                    modules: matrices,
+                };
+                file.save(&self.dir.path().join("adapter"), learner.decoder().config().family)?;
+            }
+            None => {
+                let tensors = learner.trained().into_iter();
+                hf_folder::save_pretrained(
+                    &self.dir.path().join("model"),
+                    learner.decoder().config(),
+                    &learner.tokenizer,
+                    learner.template.as_ref(),
+                    tensors
+                        .map(|(name, shape, data)| (name.to_owned(), shape.to_vec(), data.into())),
+                    Dtype::F32,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn interrupted(&mut self, started: Instant) -> anyhow::Result<Ended> {
+        let hash = self.save()?;
+        let mut result = self.facts(self.train_seconds(started), self.tokens_per_second(started));
+        result.insert("status".into(), "interrupted".into());
+        self.dir.update_info(|info| {
+            info.status = Status::Interrupted;
+            info.ended = Some(host::utc_now());
+            info.checkpoint_sha256 = Some(hash);
+        })?;
+        Ok(Ended { result, interrupted: true })
+    }
+
+    fn facts(&self, seconds: f64, rate: f64) -> Map<String, Value> {
+        let facts = json!({
+            "run_dir": self.dir.path(),
+            "algorithm": self.recipe.run.algorithm.as_str(),
+            "model": self.recipe.model_name(),
+            "seed": self.recipe.run.seed,
+            "steps": self.trainer.step(),
+            "num_tokens": self.trainer.tokens(),
+            "trainable_parameters": self.trainer.learner.num_trainable(),
+            "train_seconds": seconds,
+            "tokens_per_second": rate,
+            "peak_memory_mb": host::peak_memory_mb(),
+        });
+        match facts {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    fn finish(
+        &mut self,
+        metrics: &Metrics,
+        seconds: f64,
+        rate: f64,
+        hash: &str,
+    ) -> anyhow::Result<Ended> {
+        let mut result = self.facts(seconds, rate);
+        result.insert("status".into(), "finished".into());
+        result.extend(metrics.iter().map(|(name, value)| (name.to_owned(), value.into())));
+        result.insert("checkpoint_sha256".into(), hash.into());
+        let warnings = self.trainer.warnings();
+        for warning in &warnings {
+            self.bar.suspend(|| note(&format!("warning: {warning}")));
+        }
+        result.insert("warnings".into(), warnings.into());
+        self.dir.update_info(|info| {
+            info.status = Status::Finished;
+            info.ended = Some(host::utc_now());
+            info.result = Some(result.clone());
+            info.checkpoint_sha256 = Some(hash.to_owned());
+        })?;
+        report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
+        Ok(Ended { result, interrupted: false })
+    }
+}
+
+/// The adapter's matrices by module.
+fn adapter_matrices(learner: &Learner) -> BTreeMap<String, LoraMatrices> {
+    let mut modules = BTreeMap::new();
+    let trained = learner.trained();
+    for pair in trained.chunks(2) {
+        let [(name, a_shape, a), (_, b_shape, b)] = pair else { continue };
+        let Some(module) = name.strip_suffix(".lora_A.weight") else { continue };
+        let matrices =
+            LoraMatrices { inputs: a_shape[1], outputs: b_shape[0], a: a.to_vec(), b: b.to_vec() };
+        modules.insert(module.to_owned(), matrices);
+    }
+    modules
+}
+
+/// The last parts of the modules' names, each once.
+fn target_modules(
+    config: &skinner_lm::decoder::LoraConfig,
+    matrices: &BTreeMap<String, LoraMatrices>,
+) -> Vec<String> {
+    if !config.target_modules.iter().any(|target| target == "all-linear") {
+        return config.target_modules.clone();
+    }
+    let last = |name: &String| name.rsplit('.').next().map(str::to_owned);
+    let mut targets: Vec<String> = matrices.keys().filter_map(last).collect();
+    targets.sort();
+    targets.dedup();
+    targets
+}
+
+struct Sampled {
+    /// One JSON object a line: prompt, completion, and what is known of them.
+    lines: String,
+    metrics: Metrics,
+}
+
+/// The prompts to complete, with how they are shown.
+fn prompts(
+    recipe: &LmRecipe,
+    learner: &Learner,
+    dataset: &Dataset,
+) -> anyhow::Result<Vec<(String, Vec<u32>)>> {
+    let config = &recipe.run.samples;
+    let context = learner.decoder().config().max_position_embeddings;
+    let room = context.saturating_sub(config.max_new_tokens).max(1);
+    let tokenize = Tokenize {
+        tokenizer: &learner.tokenizer,
+        template: learner.template.as_ref(),
+        max_length: room.min(recipe.train.max_length),
+        truncation: recipe.train.truncation,
+        loss_on: data::LossOn::Auto,
+    };
+    let contents: Vec<Content> = if config.prompts.is_empty() {
+        let samples = if dataset.eval.is_empty() { &dataset.train } else { &dataset.eval };
+        samples.iter().filter_map(Sample::prompt).take(config.count).collect()
+    } else {
+        config.prompts.iter().cloned().map(Content::Text).collect()
+    };
+    let mut prompts = Vec::new();
+    for content in contents {
+        let ids = tokenize.prompt(&content)?;
+        let shown = match content {
+            Content::Text(text) => text,
+            Content::Messages(messages) => {
+                messages.last().map_or_else(String::new, |message| message.content.clone())
+            }
+        };
+        if !ids.is_empty() {
+            prompts.push((shown, ids));
+        }
+    }
+    Ok(prompts)
+}
+
+/// Completions of the recipe's prompts by the model as it stands.
+fn samples(
+    recipe: &LmRecipe,
+    learner: &mut Learner,
+    dataset: &Dataset,
+    seed: &SeedSequence,
+) -> anyhow::Result<Option<Sampled>> {
+    let config = &recipe.run.samples;
+    let prompts = prompts(recipe, learner, dataset)?;
+    if prompts.is_empty() || config.max_new_tokens == 0 {
+        return Ok(None);
+    }
+    let requests: Vec<Request> = prompts
+        .iter()
+        .enumerate()
+        .map(|(i, (_, ids))| Request { prompt: ids.clone(), seeds: vec![seed.child(i as u32)] })
+        .collect();
+    let sampling = Sampling { temperature: config.temperature, ..Sampling::default() };
+    let mut ids = learner.decoder().config().eos_token_ids.clone();
+    ids.extend(learner.tokenizer.eos());
+    let stop = Stop { ids, max_new_tokens: config.max_new_tokens, ..Stop::default() };
+    let merged = learner.merged().into_owned();
+    let decoder = learner.decoder().clone();
+    let engine = Engine::new(&decoder, Params::F32(&merged));
+    let watch = &mut |_, _, _| true;
+    let completions = engine.generate(&mut learner.cpu, &requests, &sampling, &stop, watch)?;
+    drop(merged);
+    let all: Vec<_> = completions.into_iter().flatten().collect();
+    let reference = reference_scores(learner, &prompts, &all);
+    let mut lines = String::new();
+    let (mut tokens, mut kl) = (0.0, 0.0);
+    for (i, ((prompt, _), completion)) in prompts.iter().zip(&all).enumerate() {
+        let text = learner.tokenizer.decode(&completion.ids, true)?;
+        let log_prob: f64 = completion.log_probs().iter().map(|&x| f64::from(x)).sum();
+        let mut line = json!({
+            "prompt": prompt, "completion": text, "tokens": completion.ids.len(),
+            "log_prob": log_prob, "finish": format!("{:?}", completion.finish).to_lowercase(),
+        });
+        tokens += completion.ids.len() as f64;
+        if let Some([policy, reference]) = reference.get(i) {
+            line["log_ratio"] = (policy - reference).into();
+            kl += policy - reference;
+        }
+        lines += &line.to_string();
+        lines.push('\n');
+    }
+    let mut metrics = Metrics::new();
+    metrics.set("samples/mean_length", tokens / all.len() as f64);
+    if !reference.is_empty() {
+        metrics.set("samples/kl", kl / all.len() as f64);
+    }
+    Ok(Some(Sampled { lines, metrics }))
+}
+
+/// Of an adapter: log-probabilities of the completions with and without it.
+fn reference_scores(
+    learner: &mut Learner,
+    prompts: &[(String, Vec<u32>)],
+    completions: &[skinner_lm::generate::Completion],
+) -> Vec<[f64; 2]> {
+    if learner.adapter().is_none() {
+        return Vec::new();
+    }
+    let whole: Vec<(Vec<u32>, Vec<bool>)> = prompts
+        .iter()
+        .zip(completions)
+        .map(|((_, prompt), completion)| {
+            let ids = [&prompt[..], &completion.ids].concat();
+            let targets = (0..ids.len()).map(|i| i >= prompt.len()).collect();
+            (ids, targets)
+        })
+        .collect();
+    let sequences: Vec<Sequence<'_>> =
+        whole.iter().map(|(ids, targets)| Sequence { ids, targets, starts: &[0] }).collect();
+    let sums = |scores: Vec<Vec<f32>>| -> Vec<f64> {
+        scores.iter().map(|s| s.iter().map(|&x| f64::from(x)).sum()).collect()
+    };
+    let policy = sums(learner.scores(&sequences, false));
+    let reference = sums(learner.scores(&sequences, true));
+    policy.into_iter().zip(reference).map(Into::into).collect()
+}
+
+/// Runs `skinner eval` on a language model's run.
+pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCode> {
+    if args.episodes.is_some() || args.render.is_some() || args.show {
+        bail!(
+            "--episodes, --render and --show are of environments; this run trained a language model"
+        );
+    }
+    interrupt::listen()?;
+    let run_dir = RunDir::open(&args.run_dir)?;
+    let checkpoint = crate::evaluate::find_checkpoint(&run_dir, &args.checkpoint)?;
+    let root = SeedSequence::new(recipe.run.seed);
+    let dataset = data::load(&recipe.run.data, &root.child(STREAM_DATA))
+        .map_err(|error| hint_at_data(error, &recipe.run.data.path))?;
+    let lora = recipe.run.lora.as_ref();
+    let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, threads)?;
+    if !prepare(&mut trainer, &recipe.name)? {
+        return Ok(ExitCode::from(crate::INTERRUPTED));
+    }
+    let step = checkpoint.step;
+    restore(&mut trainer, checkpoint)?;
+    let Some(metrics) = trainer.evaluate(&interrupt::asked) else {
+        if interrupt::asked() {
+            return Ok(ExitCode::from(crate::INTERRUPTED));
+        }
+        bail!("the recipe keeps no data for evaluation: set data.eval_path or data.eval_fraction");
+    };
+    let mut result = Map::new();
+    result.insert("run_dir".into(), json!(args.run_dir));
+    result.insert("step".into(), step.into());
+    result.extend(metrics.iter().map(|(name, value)| (name.to_owned(), value.into())));
+    if args.json {
+        out(&Value::Object(result).to_string())?;
+    } else {
+        out(&eval_line(&result))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn number(result: &Map<String, Value>, key: &str) -> Option<f64> {
+    result.get(key).and_then(Value::as_f64)
+}
+
+fn eval_line(result: &Map<String, Value>) -> String {
+    let mut parts = Vec::new();
+    if let Some(accuracy) = number(result, "eval_accuracy") {
+        let mut part = format!("preference accuracy {accuracy:.3}");
+        let ends = (number(result, "eval_accuracy_low"), number(result, "eval_accuracy_high"));
+        if let (Some(low), Some(high)) = ends {
+            part += &format!(" (95 % {low:.3} to {high:.3})");
+        }
+        parts.push(part);
+    }
+    if let Some(loss) = number(result, "eval_loss") {
+        parts.push(format!("evaluation loss {loss:.4}"));
+    }
+    if parts.is_empty() { "no data was kept for evaluation".into() } else { parts.join(", ") }
+}
+
+fn summary(result: &Map<String, Value>, path: &Path) -> String {
+    let value = |key| number(result, key).unwrap_or(f64::NAN);
+    let model = if path.join("adapter").exists() { "adapter" } else { "model" };
+    format!(
+        "{}\n{} steps, {} tokens in {:.1} s ({:.0} tokens/s, peak memory {:.0} MB)\n{model}: {}\nreport: {}",
+        eval_line(result),
+        value("steps"),
+        value("num_tokens"),
+        value("train_seconds"),
+        value("tokens_per_second"),
+        value("peak_memory_mb"),
+        PathBuf::from(path).join(model).display(),
+        path.join("report.html").display(),
+    )
+}
