@@ -30,9 +30,17 @@ pub(crate) enum Part {
     Updates,
     /// Whole PPO for 1 to 4,096 environments
     Ppo,
+    /// A language model's training, decoding and prefill; measured only when asked for
+    #[cfg(feature = "lm")]
+    Lm,
 }
 
-pub(crate) fn bench(only: Option<Part>, seconds: f64, as_json: bool) -> anyhow::Result<()> {
+pub(crate) fn bench(
+    only: Option<Part>,
+    seconds: f64,
+    as_json: bool,
+    #[cfg(feature = "lm")] lm: &crate::bench_lm::LmArgs,
+) -> anyhow::Result<()> {
     let mut results = Map::new();
     let mut put = |name: &str, value: f64, unit: &str| -> anyhow::Result<()> {
         if !as_json {
@@ -76,6 +84,10 @@ pub(crate) fn bench(only: Option<Part>, seconds: f64, as_json: bool) -> anyhow::
             let rate = ppo_steps(num_envs, seconds)?;
             put(&format!("ppo_steps_per_second/num_envs-{num_envs}"), rate, "steps/s")?;
         }
+    }
+    #[cfg(feature = "lm")]
+    if only == Some(Part::Lm) {
+        crate::bench_lm::bench(lm, &mut put)?;
     }
     if as_json { out(&Value::Object(results).to_string()) } else { Ok(()) }
 }

@@ -18,3 +18,9 @@ pub(crate) fn listen() -> anyhow::Result<()> {
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
+
+/// Whether a stop was asked for, which is answered thereby: the next Ctrl-C is a first one again.
+#[cfg(feature = "lm")]
+pub(crate) fn take() -> bool {
+    ASKED.swap(false, Ordering::SeqCst)
+}

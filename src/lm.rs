@@ -52,16 +52,16 @@ enum Precision {
 #[derive(clap::Args)]
 struct SamplingArgs {
     /// Logits are divided by it; 0 takes the most likely token
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f32,
     /// Draw among this many most likely tokens; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0)]
     top_k: usize,
     /// Draw among the most likely tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     top_p: f32,
     /// Draw among tokens at least this many times as likely as the most likely one
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
     min_p: f32,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]

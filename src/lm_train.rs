@@ -13,8 +13,7 @@ use serde_json::{Map, Value, json};
 use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::adapter::{LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Content, Dataset, Sample, Tokenize};
-use skinner_lm::decoder::Params;
-use skinner_lm::generate::{Engine, Request, Sampling, Stop};
+use skinner_lm::generate::{Request, Sampling, Stop};
 use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Sequence, Start, Trainer};
 use skinner_lm::{Dtype, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
@@ -28,7 +27,8 @@ use crate::lm_recipe::LmRecipe;
 use crate::train::{command_line, default_run_dir, exit_code};
 use crate::{EvalArgs, TrainArgs, explain, interrupt, note, out};
 
-/// A checkpoint is written at most this often, and not so often that saving costs more than a twentieth.
+/// A checkpoint is written at least this often, and at every tenth of a run; but not so often that saving costs
+/// more than a twentieth.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const CHECKPOINTS_KEPT: usize = 2;
 
@@ -301,8 +301,8 @@ impl Run<'_> {
             };
             self.logger.log(0, &metrics, &self.timing(started))?;
         }
-        let mut saved = Instant::now();
-        let mut cost = Duration::ZERO;
+        let tenth = (total / 10).max(1);
+        let (mut saved, mut cost) = (Instant::now(), Duration::ZERO);
         while self.trainer.step() < total {
             if interrupt::asked() {
                 return self.interrupted(started);
@@ -322,7 +322,8 @@ impl Run<'_> {
                 metrics.get("loss").unwrap_or(f64::NAN),
                 self.tokens_per_second(started)
             ));
-            if saved.elapsed() > CHECKPOINT_EVERY.max(20 * cost) {
+            let (elapsed, cheap) = (saved.elapsed(), 20 * cost);
+            if elapsed > CHECKPOINT_EVERY.max(cheap) || step % tenth == 0 && elapsed > cheap {
                 let began = Instant::now();
                 self.save()?;
                 (cost, saved) = (began.elapsed(), Instant::now());
@@ -630,12 +631,7 @@ fn samples(
     let mut ids = learner.decoder().config().eos_token_ids.clone();
     ids.extend(learner.tokenizer.eos());
     let stop = Stop { ids, max_new_tokens: config.max_new_tokens, ..Stop::default() };
-    let merged = learner.merged().into_owned();
-    let decoder = learner.decoder().clone();
-    let engine = Engine::new(&decoder, Params::F32(&merged));
-    let watch = &mut |_, _, _| true;
-    let completions = engine.generate(&mut learner.cpu, &requests, &sampling, &stop, watch)?;
-    drop(merged);
+    let completions = learner.generate(&requests, &sampling, &stop)?;
     let all: Vec<_> = completions.into_iter().flatten().collect();
     let reference = reference_scores(learner, &prompts, &all);
     let mut lines = String::new();
@@ -698,7 +694,6 @@ pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCod
             "--episodes, --render and --show are of environments; this run trained a language model"
         );
     }
-    interrupt::listen()?;
     let run_dir = RunDir::open(&args.run_dir)?;
     let checkpoint = crate::evaluate::find_checkpoint(&run_dir, &args.checkpoint)?;
     let root = SeedSequence::new(recipe.run.seed);

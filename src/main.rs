@@ -1,6 +1,8 @@
 //! `skinner`: reinforcement learning as one program.
 
 mod bench;
+#[cfg(feature = "lm")]
+mod bench_lm;
 mod evaluate;
 mod interrupt;
 mod list;
@@ -78,7 +80,7 @@ enum Command {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
     },
-    /// Measure this machine: environment steps, policy inference, gradient steps
+    /// Measure this machine: environment steps, policy inference, gradient steps, a language model
     Bench {
         /// Print one JSON object as the last line
         #[arg(long)]
@@ -89,6 +91,9 @@ enum Command {
         /// Seconds for each measurement
         #[arg(long, default_value_t = 0.5, value_parser = positive_seconds)]
         seconds: f64,
+        #[cfg(feature = "lm")]
+        #[command(flatten)]
+        lm: bench_lm::LmArgs,
     },
     /// Print a completion script for a shell
     Completions {
@@ -227,9 +232,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             out(recipe.to_toml()?.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Bench { json, only, seconds } => {
-            bench::bench(only, seconds, json).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Bench {
+            json,
+            only,
+            seconds,
+            #[cfg(feature = "lm")]
+            lm,
+        } => bench::bench(
+            only,
+            seconds,
+            json,
+            #[cfg(feature = "lm")]
+            &lm,
+        )
+        .map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "skinner", &mut script);

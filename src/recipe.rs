@@ -158,6 +158,11 @@ impl AnyRecipe {
                     table.insert("env".into(), Value::String(id.trim().trim_matches('"').into()));
                     expand_env(&mut table);
                 }
+                // So does another model.
+                Some((key, spec)) if key.trim() == "model" => {
+                    let spec = spec.trim().trim_matches('"');
+                    table.insert("model".into(), Value::String(spec.into()));
+                }
                 _ => apply_set(&mut table, assignment)?,
             }
         }

@@ -3,6 +3,10 @@
 mod errors;
 mod exactness;
 mod files;
+#[cfg(feature = "lm")]
+mod lm;
+#[cfg(feature = "lm")]
+mod lm_train;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -9,13 +9,13 @@ mod score;
 use std::sync::Arc;
 
 use skinner_core::{Rng, SeedSequence};
-use skinner_nn::matrix::{self, Cached, Cpu, few_rows};
+use skinner_nn::matrix::{self, Cached, Cpu, Source, few_rows};
 
 pub use sampling::{Drawn, Sampling};
 pub use score::Scored;
 
 use crate::decoder::{
-    Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Tape, rotate,
+    Adapter, Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Tape, rotate,
 };
 use crate::error::LmError;
 use crate::tokenizer::{TextStream, Tokenizer};
@@ -140,6 +140,8 @@ struct Sequence<'a> {
 pub struct Engine<'a> {
     decoder: &'a Decoder,
     params: Params<'a>,
+    /// Adapters beside the weights, if any.
+    pub adapter: Option<Adapter<'a>>,
     /// Completions decoded at once.
     pub max_batch: usize,
 }
@@ -224,7 +226,7 @@ struct Prefilled {
 impl<'a> Engine<'a> {
     /// An engine of these weights.
     pub fn new(decoder: &'a Decoder, params: Params<'a>) -> Self {
-        Self { decoder, params, max_batch: 64 }
+        Self { decoder, params, adapter: None, max_batch: 64 }
     }
 
     /// Completes all requests; `watch` sees every token as it is drawn (request, completion, token) and
@@ -280,7 +282,9 @@ impl<'a> Engine<'a> {
 
     fn check(&self, prompt: &[u32]) -> Result<(), LmError> {
         if prompt.is_empty() {
-            return Err(LmError::Sampling("the prompt has no tokens: nothing to go on from".into()));
+            return Err(LmError::Sampling(
+                "the prompt has no tokens: nothing to go on from".into(),
+            ));
         }
         self.decoder.check(prompt)
     }
@@ -358,7 +362,7 @@ impl<'a> Engine<'a> {
         }
         let mut caches: Vec<Cache> = requests.iter().map(|_| Cache::new(layers)).collect();
         let batch = Batch { ids: &ids, segments: &segments, dropout: None };
-        let model = Model { params: self.params, adapter: None };
+        let model = Model { params: self.params, adapter: self.adapter };
         let mut tape = Tape::default();
         self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::Nothing, |layer, qkv| {
             for (cache, &(start, end)) in caches.iter_mut().zip(&segments) {
@@ -397,7 +401,7 @@ impl<'a> Engine<'a> {
         });
         drop(items);
         for (sequence, found) in active.iter_mut().zip(drawn.into_iter().flatten()) {
-            let (drawn, alternatives) = found;
+            let (drawn, alternatives): (Drawn, Vec<(u32, f32)>) = found;
             let stop = &sequence.terms.stop;
             let completion = &mut sequence.completion;
             completion.ids.push(drawn.id);
@@ -413,10 +417,9 @@ impl<'a> Engine<'a> {
                     completion.finish = Finish::Stop;
                 }
             }
-            let (request, completion_of) = sequence.place;
-            let seen =
-                Seen { request, completion: completion_of, drawn, alternatives: &alternatives };
-            let go_on = watch(seen);
+            let (request, place) = sequence.place;
+            let alternatives = &alternatives;
+            let go_on = watch(Seen { request, completion: place, drawn, alternatives });
             if !go_on && completion.finish == Finish::Length {
                 completion.finish = Finish::Cancelled;
             }
@@ -494,6 +497,17 @@ impl<'a> Engine<'a> {
         if let Some(bias) = at.bias {
             let bias = self.params.vector(bias, outputs);
             y.chunks_mut(outputs).for_each(|y| matrix::add_scaled(y, 1.0, bias));
+        }
+        let Some(adapter) = self.adapter else { return };
+        for part in &at.parts {
+            let Some([a, b]) = adapter.of(part.id, inputs, part.len) else { continue };
+            let (rank, scale) = (adapter.layout.rank(), adapter.layout.scale());
+            let (mut low, mut high) = (vec![0.0; rows * rank], vec![0.0; rows * part.len]);
+            few_rows(cpu, x, Source::F32(a), [rows, rank, inputs], &mut low, rank);
+            few_rows(cpu, &low, Source::F32(b), [rows, part.len, rank], &mut high, part.len);
+            for (y, high) in y.chunks_mut(outputs).zip(high.chunks(part.len)) {
+                matrix::add_scaled(&mut y[part.from..part.from + part.len], scale, high);
+            }
         }
     }
 

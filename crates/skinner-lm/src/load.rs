@@ -14,6 +14,8 @@ use crate::tokenizer::Tokenizer;
 
 /// The folder of a run directory that holds the trained model.
 pub const RUN_MODEL: &str = "model";
+/// The folder of a run directory that holds the trained adapter.
+pub const RUN_ADAPTER: &str = "adapter";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// A model whose weights are in memory.
@@ -59,7 +61,8 @@ impl LoadedModel {
             return Ok(model);
         }
         if let Some(adapter) = adapter {
-            let what = format!("is an adapter itself, and {} cannot be put on it", adapter.display());
+            let what =
+                format!("is an adapter itself, and {} cannot be put on it", adapter.display());
             return Err(LmError::file(&folder, what));
         }
         let mut model = Self::load_base(&base_of(&folder)?, options)?;
@@ -94,8 +97,12 @@ impl LoadedModel {
     /// When it cannot be read or does not fit.
     pub fn merge(&mut self, folder: &Path) -> Result<(), LmError> {
         let file = LoraFile::load(folder, self.decoder.config())?;
-        let mut targets: Vec<String> =
-            file.modules.keys().filter_map(|name| name.rsplit('.').next()).map(str::to_owned).collect();
+        let mut targets: Vec<String> = file
+            .modules
+            .keys()
+            .filter_map(|name| name.rsplit('.').next())
+            .map(str::to_owned)
+            .collect();
         targets.sort();
         targets.dedup();
         let config = LoraConfig {
@@ -116,7 +123,7 @@ impl LoadedModel {
             }
         }
         layout.merge(&adapter, self.decoder.layout(), &mut self.params);
-        self.provenance += &format!(" with the adapter {}", folder.display());
+        self.provenance = format!("{} with the adapter {}", self.provenance, folder.display());
         Ok(())
     }
 
@@ -153,19 +160,23 @@ impl LoadedModel {
     }
 }
 
-/// The model in a run directory; of anything else, the path itself.
+/// The model or the adapter in a run directory; of anything else, the path itself.
 fn model_folder(path: &Path) -> PathBuf {
-    let model = path.join(RUN_MODEL);
-    let holds = |file: &str| model.join(file).is_file();
-    let is_model = path.join("config.json").is_file() || path.join(ADAPTER_CONFIG).is_file();
-    if !is_model && (holds("config.json") || holds(ADAPTER_CONFIG)) {
-        return model;
+    let is_model = |folder: &Path| {
+        folder.join("config.json").is_file() || folder.join(ADAPTER_CONFIG).is_file()
+    };
+    let inside = [RUN_MODEL, RUN_ADAPTER].map(|name| path.join(name));
+    match inside.into_iter().find(|folder| is_model(folder)) {
+        Some(folder) if !is_model(path) => folder,
+        _ => path.to_owned(),
     }
-    path.to_owned()
 }
 
+/// The adapter in a run directory; of anything else, the path itself.
 fn adapter_folder(path: &Path) -> PathBuf {
-    if path.join(ADAPTER_CONFIG).is_file() { path.to_owned() } else { model_folder(path) }
+    let inside = path.join(RUN_ADAPTER);
+    let is_adapter = |folder: &Path| folder.join(ADAPTER_CONFIG).is_file();
+    if !is_adapter(path) && is_adapter(&inside) { inside } else { path.to_owned() }
 }
 
 fn text_of(path: &Path) -> Result<String, LmError> {

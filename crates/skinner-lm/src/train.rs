@@ -327,7 +327,7 @@ impl Trainer {
 
     /// How well the model does on the data kept for evaluation; `None` where there is none, or `stop` asked.
     pub fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Option<Metrics> {
-        match &self.data {
+        match &mut self.data {
             Data::Likelihood(data) => data.evaluate(&mut self.learner, stop),
             Data::Preference(data) => data.evaluate(&mut self.learner, stop),
             Data::Unpaired(data) => data.evaluate(&mut self.learner, stop),

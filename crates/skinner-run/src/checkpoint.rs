@@ -139,7 +139,9 @@ impl RunDir {
     ///
     /// # Errors
     /// When there are checkpoints and none is valid.
-    pub fn newest_checkpoint(&self) -> Result<(Option<Checkpoint<'static>>, Vec<RunError>), RunError> {
+    pub fn newest_checkpoint(
+        &self,
+    ) -> Result<(Option<Checkpoint<'static>>, Vec<RunError>), RunError> {
         newest_valid(&self.checkpoints_path())
     }
 
@@ -302,7 +304,9 @@ fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {
 }
 
 /// The newest valid checkpoint below `dir`, and why newer ones were passed over.
-pub(crate) fn newest_valid(dir: &Path) -> Result<(Option<Checkpoint<'static>>, Vec<RunError>), RunError> {
+pub(crate) fn newest_valid(
+    dir: &Path,
+) -> Result<(Option<Checkpoint<'static>>, Vec<RunError>), RunError> {
     let found = list(dir)?;
     let mut warnings = Vec::new();
     for (_, path) in found.iter().rev() {

@@ -6,6 +6,7 @@
 mod curves;
 mod group;
 mod html;
+mod samples;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use crate::error::RunError;
 use crate::files;
 use crate::history::History;
 use crate::run_dir::{RunDir, RunInfo, Status};
+
+pub use samples::{Sample, Samples};
 
 /// What a run directory holds, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct RunReport {
     pub metrics: History,
     /// `timing.jsonl`.
     pub timing: History,
+    /// What a language model wrote before and after training; empty for other runs.
+    pub samples: Samples,
     /// What is missing or cannot be read, a sentence each.
     pub notes: Vec<String>,
 }
@@ -59,9 +64,12 @@ impl RunReport {
             info,
             metrics,
             timing,
+            samples: Samples::default(),
             notes,
         };
         report.note_metrics();
+        let finished = report.stands() == "finished";
+        report.samples = Samples::read(&report.path, finished, &mut report.notes);
         Ok(report)
     }
 

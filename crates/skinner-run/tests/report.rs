@@ -119,6 +119,120 @@ fn a_run_that_is_not_whole_is_reported_as_it_is() {
     assert_eq!(RunReport::read(&path).unwrap().stands(), "running");
 }
 
+/// A finished run of a language model.
+fn language(path: &Path, seed: u64) {
+    let recipe = format!("model = \"small\"\nseed = {seed}\n[data]\npath = \"d\"\n");
+    let info = RunInfo { algorithm: "dpo".into(), env: "small".into(), seed, ..RunInfo::default() };
+    let run_dir = RunDir::create(path, &recipe, &info).unwrap();
+    let mut logger = Logger::open(&run_dir, None).unwrap();
+    for step in 0..=10_u64 {
+        let (mut metrics, mut timing) = (Metrics::new(), Metrics::new());
+        metrics.set("loss", 0.7 - step as f64 / 100.0);
+        metrics.set("rewards/margins", step as f64);
+        if step % 5 == 0 {
+            metrics.set("eval_accuracy", 0.6);
+            metrics.set("eval_accuracy_low", 0.5);
+            metrics.set("eval_accuracy_high", 0.7);
+        }
+        timing.set("tokens_per_second", 123.4);
+        timing.set("train_seconds", 3.0);
+        logger.log(step, &metrics, &timing).unwrap();
+    }
+    let result = json!({
+        "eval_accuracy": 0.6, "samples/mean_length": 12.5, "steps": 10, "num_tokens": 5000,
+        "tokens_per_second": 123.4, "train_seconds": 3.0, "peak_memory_mb": 765.4,
+    });
+    run_dir
+        .update_info(|info| {
+            info.status = Status::Finished;
+            info.result = result.as_object().cloned();
+        })
+        .unwrap();
+}
+
+fn write_samples(run: &Path, before: &str, after: &str) {
+    fs::create_dir_all(run.join("samples")).unwrap();
+    fs::write(run.join("samples/before.jsonl"), before).unwrap();
+    fs::write(run.join("samples/after.jsonl"), after).unwrap();
+}
+
+#[test]
+fn a_language_model_is_shown_before_and_after() {
+    let home = tempdir().unwrap();
+    let run = home.path().join("run");
+    language(&run, 1);
+    let line = |completion: &str, tokens: u64| {
+        json!({
+            "prompt": "<Who>?", "completion": completion, "tokens": tokens, "log_prob": -3.5,
+            "finish": "stop", "log_ratio": 1.234_5,
+        })
+        .to_string()
+    };
+    let long = "a & b ".repeat(200);
+    write_samples(&run, &line("<b>me</b>", 3), &(line(&long, 700) + "\n"));
+    let (html, notes) = report(home.path(), &[&run]);
+    assert!(notes.is_empty(), "{notes:?}");
+    for part in [
+        "<h1>dpo on small</h1>",
+        "Of the final model, not the best one.",
+        "<th>seed</th><th>eval_accuracy</th><th>samples/mean_length</th><th>num_tokens</th><th>steps</th></tr>",
+        "Preference accuracy on the pairs kept for evaluation",
+        "Loss in training",
+        "the band of the accuracy is its 95 % bootstrap interval over pairs.",
+        "<td class=\"text\">&lt;Who&gt;?</td><td class=\"text\">&lt;b&gt;me&lt;/b&gt;</td>",
+        "<details><summary>a &amp; b a &amp; b",
+        "<td>3 → 700</td><td>1.23</td>",
+        "rewards/margins",
+        "All over optimizer steps.",
+        "<th>tokens per second</th><th>peak memory</th>",
+        "<td>3.0 s</td><td>123</td><td>765 MB</td>",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    for part in ["episode", "environment", "steps per second", "<b>me"] {
+        assert!(!html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn samples_of_several_runs_are_the_first_ones() {
+    let home = tempdir().unwrap();
+    for seed in [1, 2] {
+        let run = home.path().join(format!("seed-{seed}"));
+        language(&run, seed);
+        let line = format!("{{\"prompt\":\"p\",\"completion\":\"of seed {seed}\"}}\n");
+        write_samples(&run, &line, &line);
+    }
+    let (html, notes) = report(home.path(), &[home.path()]);
+    assert!(notes.is_empty(), "{notes:?}");
+    assert!(html.contains("seed-1</h3>") && html.contains("of seed 1"));
+    assert!(!html.contains("seed-2</h3>") && !html.contains("of seed 2"));
+    assert!(html.contains("<td>– → –</td></tr>"), "what is not known is a dash, and has no column");
+}
+
+#[test]
+fn samples_that_are_broken_become_notes() {
+    let home = tempdir().unwrap();
+    let run = home.path().join("run");
+    language(&run, 1);
+    let ok = "{\"prompt\":\"p\",\"completion\":\"c\"}\n";
+    let check = |before: Option<&str>, after: Option<&str>, expect: &str| {
+        write_samples(&run, before.unwrap_or(""), after.unwrap_or(""));
+        for (name, text) in [("before", before), ("after", after)] {
+            if text.is_none() {
+                fs::remove_file(run.join(format!("samples/{name}.jsonl"))).unwrap();
+            }
+        }
+        let (html, notes) = report(home.path(), &[&run]);
+        assert!(notes.len() == 1 && notes[0].contains(expect), "{expect}: {notes:?}");
+        assert!(html.contains("<td class=\"text\">c</td>"), "what can be read is shown");
+    };
+    check(Some(&(ok.to_owned() + "{\"prompt\":1}\n[")), Some(ok), "2 unreadable lines left out");
+    check(Some(ok), None, "after.jsonl");
+    check(None, Some(ok), "before.jsonl");
+    check(Some("{\"prompt\":\"q\",\"completion\":\"d\"}"), Some(ok), "hold other prompts");
+}
+
 #[test]
 fn what_is_no_run_is_refused() {
     let home = tempdir().unwrap();

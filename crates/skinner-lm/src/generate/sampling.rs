@@ -55,9 +55,8 @@ pub(super) fn most_likely(values: &[f32], n: usize) -> Vec<u32> {
         return Vec::new();
     }
     let mut order: Vec<u32> = (0..values.len() as u32).collect();
-    let larger = |a: &u32, b: &u32| {
-        values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b))
-    };
+    let larger =
+        |a: &u32, b: &u32| values[*b as usize].total_cmp(&values[*a as usize]).then(a.cmp(b));
     if n < order.len() {
         order.select_nth_unstable_by(n - 1, larger);
         order.truncate(n);
@@ -124,9 +123,8 @@ impl Sampling {
         let floor = self.min_p;
         let mut order: Vec<u32> =
             (0..p.len() as u32).filter(|&id| p[id as usize] >= floor).collect();
-        let by_likelihood = |a: &u32, b: &u32| {
-            p[*b as usize].total_cmp(&p[*a as usize]).then(a.cmp(b))
-        };
+        let by_likelihood =
+            |a: &u32, b: &u32| p[*b as usize].total_cmp(&p[*a as usize]).then(a.cmp(b));
         if self.top_k > 0 && self.top_k < order.len() {
             order.select_nth_unstable_by(self.top_k - 1, by_likelihood);
             order.truncate(self.top_k);

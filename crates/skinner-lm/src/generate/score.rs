@@ -50,7 +50,8 @@ impl Engine<'_> {
         if alternatives > 0 {
             let config = self.decoder.config();
             let (vocab, width) = (config.vocab_size, config.hidden_size);
-            for (scored, hidden) in scored.chunks_mut(CHUNK).zip(tape.hidden.chunks(CHUNK * width)) {
+            for (scored, hidden) in scored.chunks_mut(CHUNK).zip(tape.hidden.chunks(CHUNK * width))
+            {
                 let hidden = &hidden[..scored.len() * width];
                 let mut logits = head.logits(cpu, &self.params, hidden);
                 for (scored, row) in scored.iter_mut().zip(logits.chunks_mut(vocab)) {

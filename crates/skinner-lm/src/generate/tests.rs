@@ -2,7 +2,7 @@ use skinner_nn::matrix::Precision;
 
 use super::*;
 use crate::config::{Family, ModelConfig};
-use crate::decoder::{HalfParams, Head, Target};
+use crate::decoder::{HalfParams, Head, LoraConfig, LoraLayout, Target};
 
 fn lively(family: Family) -> (Decoder, Vec<f32>) {
     let gpt2 = family == Family::Gpt2;
@@ -61,8 +61,7 @@ fn log_probs_are_those_of_the_whole_sequence() {
     for family in [Family::Llama, Family::Qwen2, Family::Qwen3, Family::Gpt2] {
         let (decoder, params) = lively(family);
         let engine = Engine::new(&decoder, Params::F32(&params));
-        for (request, completions) in
-            requests().iter().zip(run(&engine, &requests(), 2, &stop(12)))
+        for (request, completions) in requests().iter().zip(run(&engine, &requests(), 2, &stop(12)))
         {
             for completion in completions {
                 assert_eq!((completion.ids.len(), completion.finish), (12, Finish::Length));
@@ -83,6 +82,29 @@ fn log_probs_are_those_of_the_whole_sequence() {
                 }
             }
         }
+    }
+}
+
+/// With an adapter beside the weights it generates what the merged weights do.
+#[test]
+fn adapters_are_used() {
+    let (decoder, params) = lively(Family::Llama);
+    let target_modules = vec!["q_proj".into(), "v_proj".into(), "down_proj".into()];
+    let config = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
+    let layout = LoraLayout::new(&config, decoder.layout()).unwrap();
+    let mut rng = Rng::new(4);
+    let adapter: Vec<f32> = (0..layout.num_params()).map(|_| 0.2 * rng.normal() as f32).collect();
+    let mut merged = params.clone();
+    layout.merge(&adapter, decoder.layout(), &mut merged);
+    let mut engine = Engine::new(&decoder, Params::F32(&params));
+    let plain = run(&engine, &requests(), 2, &stop(10));
+    engine.adapter = Some(Adapter { layout: &layout, params: &adapter });
+    let adapted = run(&engine, &requests(), 2, &stop(10));
+    let expected = run(&Engine::new(&decoder, Params::F32(&merged)), &requests(), 1, &stop(10));
+    assert_ne!(plain, adapted);
+    for (a, b) in adapted.iter().flatten().zip(expected.iter().flatten()) {
+        assert_eq!(a.ids, b.ids);
+        assert!(a.log_probs().iter().zip(b.log_probs()).all(|(a, b)| (a - b).abs() < 1e-4));
     }
 }
 
@@ -165,4 +187,78 @@ fn bad_prompts_say_so() {
     assert!(error(vec![]).contains("no tokens"));
     assert!(error(vec![29]).contains("29 is out of range"));
     assert!(error(vec![0; 41]).contains("41 tokens are more than the model's context of 40"));
+}
+
+/// Requests that come while others are under way, each with terms of its own, are what they are alone.
+#[test]
+fn requests_join_and_leave() {
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut cpu = Cpu::new(2, Precision::F32);
+    let terms = |i: usize| Terms {
+        sampling: Sampling { temperature: 0.5 * i as f32, ..Sampling::default() },
+        stop: stop(4 + 5 * i),
+        alternatives: i,
+    };
+    let mut session = engine.session();
+    let mut found = vec![Vec::new(); 3];
+    let mut ended = 0;
+    for step in 0..30 {
+        if step % 3 == 0 && step / 3 < 3 {
+            let i = step / 3;
+            session.enter(&mut cpu, i, &requests()[i..=i], &terms(i)).unwrap();
+        }
+        for done in session.advance(&mut cpu, &mut |seen| seen.alternatives.len() == seen.request) {
+            found[done.request].push((done.completion, done.generated));
+            ended += 1;
+        }
+    }
+    assert_eq!((ended, session.rows()), (6, 0));
+    for (i, (request, mut found)) in requests().into_iter().zip(found).enumerate() {
+        let Terms { sampling, stop, .. } = terms(i);
+        let mut watch = |_, _, _| true;
+        let alone = engine.generate(&mut cpu, &[request], &sampling, &stop, &mut watch).unwrap();
+        found.sort_by_key(|(completion, _)| *completion);
+        let found: Vec<Completion> = found.into_iter().map(|(_, generated)| generated).collect();
+        assert_eq!(found, alone[0], "request {i}");
+    }
+    let none = session.enter(&mut cpu, 0, &requests(), &Terms { stop: stop(0), ..terms(1) });
+    assert!(none.unwrap_err().to_string().contains("max_new_tokens = 0"));
+}
+
+/// Given tokens have the log-probabilities that they are drawn with, and so have alternatives.
+#[test]
+fn scores_and_alternatives_are_those_of_drawing() {
+    for family in [Family::Llama, Family::Gpt2] {
+        let (decoder, params) = lively(family);
+        let engine = Engine::new(&decoder, Params::F32(&params));
+        let mut cpu = Cpu::new(2, Precision::F32);
+        let request = Request { prompt: vec![3, 1, 4], seeds: vec![SeedSequence::new(1)] };
+        let terms = Terms { sampling: Sampling::default(), stop: stop(9), alternatives: 29 };
+        let mut session = engine.session();
+        session.enter(&mut cpu, 0, std::slice::from_ref(&request), &terms).unwrap();
+        let mut drawn: Vec<(Drawn, Vec<(u32, f32)>)> = Vec::new();
+        while session.rows() > 0 {
+            session.advance(&mut cpu, &mut |seen| {
+                drawn.push((seen.drawn, seen.alternatives.to_vec()));
+                true
+            });
+        }
+        let ids = [request.prompt, drawn.iter().map(|(drawn, _)| drawn.id).collect()].concat();
+        let scored = engine.score(&mut cpu, &ids, 29).unwrap();
+        assert_eq!(scored.len(), ids.len() - 1);
+        for (scored, (drawn, alternatives)) in scored[2..].iter().zip(&drawn) {
+            assert_eq!(scored.id, drawn.id);
+            assert!((scored.log_prob - drawn.log_prob).abs() < 1e-4);
+            assert!(alternatives.windows(2).all(|w| w[0].1 >= w[1].1));
+            let total: f32 = alternatives.iter().map(|(_, log_prob)| log_prob.exp()).sum();
+            assert!((total - 1.0).abs() < 1e-4, "{total}");
+            for (id, log_prob) in alternatives {
+                let given = scored.alternatives.iter().find(|(given, _)| given == id).unwrap();
+                assert!((given.1 - log_prob).abs() < 1e-4);
+                assert!(*id != drawn.id || *log_prob == drawn.log_prob);
+            }
+        }
+        assert!(engine.score(&mut cpu, &ids, 0).unwrap()[0].alternatives.is_empty());
+    }
 }

@@ -57,8 +57,7 @@ fn a_folder_or_the_run_that_trained_it() {
     let folder = run.path().join(RUN_MODEL);
     let params = save(&folder);
     for spec in [run.path(), &folder] {
-        let model =
-            LoadedModel::load(spec.to_str().unwrap(), &options(run.path()), None).unwrap();
+        let model = LoadedModel::load(spec.to_str().unwrap(), &options(run.path()), None).unwrap();
         assert_eq!(model.params, params);
         assert_eq!(model.stop_ids(), [0, 4]);
         let message = Message::new("user", "a");
@@ -85,9 +84,10 @@ fn an_adapter_is_merged() {
         base_model: base.to_str().unwrap().to_owned(),
         modules: [(module.clone(), matrices)].into(),
     };
-    let adapter = run.path().join(RUN_MODEL);
+    let adapter = run.path().join(RUN_ADAPTER);
     file.save(&adapter, Family::Llama).unwrap();
     let options = options(run.path());
+    let by_run = LoadedModel::load(base.to_str().unwrap(), &options, Some(run.path())).unwrap();
     let given = LoadedModel::load(base.to_str().unwrap(), &options, Some(&adapter)).unwrap();
     let tensors = given.decoder.layout().tensors();
     let place = tensors.iter().find(|t| t.name == format!("{module}.weight")).unwrap().range();
@@ -101,6 +101,7 @@ fn an_adapter_is_merged() {
         assert!((found - before - change).abs() < 1e-5, "{i}: {found} {before} {change}");
     }
     assert!(given.provenance.contains("adapter"));
+    assert_eq!(by_run.params, given.params);
     // The adapter names its base: alone, or in its run's directory, it is a model.
     for spec in [&adapter, run.path()] {
         let alone = LoadedModel::load(spec.to_str().unwrap(), &options, None).unwrap();

@@ -11,6 +11,7 @@ use crate::decoder::{
     Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Tape, Target,
 };
 use crate::error::LmError;
+use crate::generate::{Completion, Engine, Request, Sampling, Stop};
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 
@@ -110,7 +111,11 @@ impl std::fmt::Debug for Learner {
 }
 
 impl Learner {
-    pub(super) fn new(config: &TrainConfig, start: Start, threads: usize) -> Result<Self, LmError> {
+    /// A model before its first step.
+    ///
+    /// # Errors
+    /// When there is nothing to train.
+    pub fn new(config: &TrainConfig, start: Start, threads: usize) -> Result<Self, LmError> {
         let Start { decoder, params, lora, tokenizer, template, provenance } = start;
         let trained = lora.as_ref().map_or(params.len(), |(_, layout, _)| layout.num_params());
         if trained == 0 {
@@ -255,6 +260,21 @@ impl Learner {
             }
         }
         scores
+    }
+
+    /// Completions by the model as it stands.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`].
+    pub fn generate(
+        &mut self,
+        requests: &[Request],
+        sampling: &Sampling,
+        stop: &Stop<'_>,
+    ) -> Result<Vec<Vec<Completion>>, LmError> {
+        let mut engine = Engine::new(&self.decoder, Params::F32(&self.params));
+        engine.adapter = adapter_of(self.lora.as_ref());
+        engine.generate(&mut self.cpu, requests, sampling, stop, &mut |_, _, _| true)
     }
 
     /// Adds the gradient of a loss to what the next [`Learner::update`] steps along. Sequences are run in

@@ -18,6 +18,7 @@ pub struct Data {
     /// first step, since it will not be there later. Empty where an adapter is trained, which is
     /// switched off instead, and where the loss has no reference.
     train_reference: Vec<[f64; 2]>,
+    /// The same of the pairs kept for evaluation, as far as they were asked for.
     eval_reference: Vec<[f64; 2]>,
 }
 
@@ -199,7 +200,7 @@ impl Data {
 
     /// The same on the pairs kept for evaluation, with a 95 % interval of the accuracy (bootstrap over pairs).
     pub(super) fn evaluate(
-        &self,
+        &mut self,
         learner: &mut Learner,
         stop: &dyn Fn() -> bool,
     ) -> Option<Metrics> {
@@ -209,9 +210,11 @@ impl Data {
                 return None;
             }
             let sequences = sequences(some.iter());
-            let known = (!self.eval_reference.is_empty())
-                .then(|| self.eval_reference[8 * i..8 * i + some.len()].to_vec());
+            let known = self.eval_reference.get(8 * i..8 * i + some.len()).map(<[_]>::to_vec);
             let reference = self.reference(learner, known, &sequences);
+            if self.eval_reference.len() == 8 * i {
+                self.eval_reference.extend(&reference);
+            }
             let scores = learner.scores(&sequences, false);
             for (j, pair) in sequences.chunks(2).enumerate() {
                 let both = scores[2 * j..2 * j + 2].concat();

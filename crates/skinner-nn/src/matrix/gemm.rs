@@ -193,7 +193,6 @@ pub(super) unsafe fn product_alone(panels: &mut Panels, p: &Product<'_>) {
 
 /// Writes rows `first..first + rows` of an operand as a panel: for each step of the inner dimension (two of
 /// bf16), one word a row, zeros up to `width`.
-#[inline(never)]
 unsafe fn pack(
     p: &Product<'_>,
     operand: &Operand<'_>,
@@ -204,6 +203,34 @@ unsafe fn pack(
     k_len: usize,
     to: *mut u32,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn avx2(
+        p: &Product<'_>,
+        operand: &Operand<'_>,
+        [first, rows, width, k0, k_len]: [usize; 5],
+        to: *mut u32,
+    ) {
+        unsafe { pack_any(p, operand, [first, rows, width, k0, k_len], true, to) }
+    }
+    let sizes = [first, rows, width, k0, k_len];
+    unsafe {
+        match p.isa {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 | InstructionSet::Avx2 => avx2(p, operand, sizes, to),
+            _ => pack_any(p, operand, sizes, false, to),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn pack_any(
+    p: &Product<'_>,
+    operand: &Operand<'_>,
+    [first, rows, width, k0, k_len]: [usize; 5],
+    #[allow(unused, reason = "there are no such instructions elsewhere")] avx2: bool,
+    to: *mut u32,
+) {
     let (row, col) = (operand.row, operand.col);
     let start = first * row + k0 * col;
     unsafe {
@@ -211,6 +238,15 @@ unsafe fn pack(
             Source::F32(x) => {
                 let at = x.as_ptr().add(start);
                 let half = |i| u32::from(to_bf16(*at.add(i)));
+                #[cfg(target_arch = "x86_64")]
+                if avx2 && col == 1 && rows == width && width.is_multiple_of(8) && !p.pairs {
+                    if p.precision == Precision::Bf16 {
+                        transpose::<true>(at, row, k_len, width, to);
+                    } else {
+                        transpose::<false>(at, row, k_len, width, to);
+                    }
+                    return;
+                }
                 match (p.pairs, p.precision) {
                     (true, _) => pack_pairs(rows, k_len, width, to, row, col, half),
                     (_, Precision::F32) => {
@@ -230,6 +266,73 @@ unsafe fn pack(
                     pack_words(rows, k_len, width, to, row, col, |i| half(i) << 16);
                 }
             }
+        }
+    }
+}
+
+/// Rows that lie one after the other become columns, eight by eight; `ROUND` to bf16.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose<const ROUND: bool>(
+    from: *const f32,
+    row: usize,
+    k_len: usize,
+    width: usize,
+    to: *mut u32,
+) {
+    let whole = k_len - k_len % 8;
+    unsafe {
+        for r in (0..width).step_by(8) {
+            for k in (0..whole).step_by(8) {
+                transpose8::<ROUND>(from.add(r * row + k), row, to.add(k * width + r), width);
+            }
+            for k in whole..k_len {
+                for i in r..r + 8 {
+                    let x = *from.add(i * row + k);
+                    let word = if ROUND { u32::from(to_bf16(x)) << 16 } else { x.to_bits() };
+                    *to.add(k * width + i) = word;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose8<const ROUND: bool>(from: *const f32, row: usize, to: *mut u32, width: usize) {
+    #[allow(clippy::wildcard_imports, reason = "intrinsics carry their own prefix")]
+    use std::arch::x86_64::*;
+    unsafe {
+        let mut a = [_mm256_setzero_ps(); 8];
+        for i in 0..8 {
+            a[i] = _mm256_loadu_ps(from.add(i * row));
+        }
+        if ROUND {
+            for x in &mut a {
+                let bits = _mm256_castps_si256(*x);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                let rounded = _mm256_and_si256(up, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+                let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(*x, *x);
+                *x = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), *x, is_nan);
+            }
+        }
+        let mut b = a;
+        for i in 0..4 {
+            b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+            b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+        }
+        for i in [0, 4] {
+            a[i] = _mm256_shuffle_ps::<0x44>(b[i], b[i + 2]);
+            a[i + 1] = _mm256_shuffle_ps::<0xee>(b[i], b[i + 2]);
+            a[i + 2] = _mm256_shuffle_ps::<0x44>(b[i + 1], b[i + 3]);
+            a[i + 3] = _mm256_shuffle_ps::<0xee>(b[i + 1], b[i + 3]);
+        }
+        for i in 0..4 {
+            let low = _mm256_permute2f128_ps::<0x20>(a[i], a[i + 4]);
+            let high = _mm256_permute2f128_ps::<0x31>(a[i], a[i + 4]);
+            _mm256_storeu_ps(to.add(i * width).cast(), low);
+            _mm256_storeu_ps(to.add((i + 4) * width).cast(), high);
         }
     }
 }

@@ -26,19 +26,32 @@ pub(super) fn series(group: &Group, name: &str) -> Series {
     }
 }
 
-/// The periodic evaluation; a single seed shows the spread of its episodes.
-pub(super) fn evaluation(group: &Group) -> Series {
-    let mut series = series(group, "eval_return_mean");
-    if let [run] = group.runs[..] {
-        let std = run.metrics.points("eval_return_std");
-        let at = |x: f64| std.iter().find(|point| point.0 == x).map(|point| point.1);
-        let band: Vec<_> = series
-            .points
-            .iter()
-            .filter_map(|&(x, mean)| at(x).map(|std| (x, mean - std, mean + std)))
-            .collect();
-        series.band = Some(band).filter(|band| !band.is_empty());
-    }
+/// What stands around the curve of a single run: another metric's name, and the band at a point and that
+/// metric's value there.
+#[derive(Clone, Copy)]
+pub(super) enum Band {
+    /// Nothing.
+    None,
+    /// One deviation to both sides.
+    Deviation(&'static str),
+    /// From one metric to another.
+    Interval(&'static str, &'static str),
+}
+
+/// As [`series`], with a band around the line of a single run.
+pub(super) fn series_with_band(group: &Group, name: &str, band: Band) -> Series {
+    let mut series = series(group, name);
+    let [run] = group.runs[..] else { return series };
+    let at = |name: &str, x: f64| {
+        run.metrics.points(name).iter().find(|point| point.0 == x).map(|point| point.1)
+    };
+    let ends = |x: f64, y: f64| match band {
+        Band::None => None,
+        Band::Deviation(std) => at(std, x).map(|std| (x, y - std, y + std)),
+        Band::Interval(low, high) => Some((x, at(low, x)?, at(high, x)?)),
+    };
+    let band: Vec<_> = series.points.iter().filter_map(|&(x, y)| ends(x, y)).collect();
+    series.band = Some(band).filter(|band| !band.is_empty());
     series
 }
 

@@ -7,16 +7,63 @@ use serde_json::{Map, Value};
 use skinner_core::Rng;
 use skinner_core::statistics::{iqm, mean, std};
 
+use super::curves::Band;
 use super::group::{Group, base_label};
-use super::{RunReport, curves};
+use super::{RunReport, curves, samples};
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
 const STYLE: &str = include_str!("report.css");
-const STEPS: &str = "environment steps";
-/// Metrics that have a chart of their own at the top, or are a part of one.
-const TOP: [&str; 3] = ["episode_return", "eval_return_mean", "eval_return_std"];
+/// A metric that has a chart of its own at the top, where it was logged.
+struct TopChart {
+    metric: &'static str,
+    title: &'static str,
+    y_label: &'static str,
+    band: Band,
+}
+
+const TOP: [TopChart; 5] = [
+    TopChart {
+        metric: "episode_return",
+        title: "Episode return in training",
+        y_label: "episode return",
+        band: Band::None,
+    },
+    TopChart {
+        metric: "eval_return_mean",
+        title: "Periodic evaluation",
+        y_label: "mean return",
+        band: Band::Deviation("eval_return_std"),
+    },
+    TopChart { metric: "loss", title: "Loss in training", y_label: "loss", band: Band::None },
+    TopChart {
+        metric: "eval_loss",
+        title: "Loss on the data kept for evaluation",
+        y_label: "loss",
+        band: Band::None,
+    },
+    TopChart {
+        metric: "eval_accuracy",
+        title: "Preference accuracy on the pairs kept for evaluation",
+        y_label: "share of pairs",
+        band: Band::Interval("eval_accuracy_low", "eval_accuracy_high"),
+    },
+];
 const RESAMPLES: usize = 2000;
+/// One run's results stand one below the other if there are more than this.
+const WIDE: usize = 8;
+
+impl TopChart {
+    /// Whether a metric is in this chart, as its line or as a part of its band.
+    fn shows(&self, metric: &str) -> bool {
+        self.metric == metric
+            || match self.band {
+                Band::None => false,
+                Band::Deviation(std) => std == metric,
+                Band::Interval(low, high) => [low, high].contains(&metric),
+            }
+    }
+}
 
 /// The whole page.
 pub(super) fn page(groups: &[Group]) -> String {
@@ -31,6 +78,7 @@ pub(super) fn page(groups: &[Group]) -> String {
     notes(&mut page, groups);
     evaluation(&mut page, groups);
     training(&mut page, groups);
+    completions(&mut page, groups);
     other_metrics(&mut page, groups);
     hyperparameters(&mut page, groups);
     runs(&mut page, groups);
@@ -92,15 +140,18 @@ fn evaluation(page: &mut String, groups: &[Group]) {
         evaluation_table(page, group, &columns);
     }
     let several = groups.iter().any(|group| group.runs.len() > 1);
-    page.push_str(match (any, several) {
-        (false, _) => "<p>No final evaluation yet.</p>\n",
-        (true, false) => "<p class=\"small\">Of the final policy, not the best one.</p>\n",
-        (true, true) => {
-            "<p class=\"small\">Of the final policy, not the best one. Standard deviation with \
-             divisor n; IQM is the interquartile mean over seeds with its 95 % bootstrap interval \
-             (2000 resamples).</p>\n"
-        }
-    });
+    if any {
+        let model = if all_runs(groups).all(is_language) { "model" } else { "policy" };
+        let _ = write!(page, "<p class=\"small\">Of the final {model}, not the best one.");
+        page.push_str(if several {
+            " Standard deviation with divisor n; IQM is the interquartile mean over seeds with its 95 % \
+             bootstrap interval (2000 resamples).</p>\n"
+        } else {
+            "</p>\n"
+        });
+    } else {
+        page.push_str("<p>No final evaluation yet.</p>\n");
+    }
     page.push_str("</section>\n");
 }
 
@@ -114,6 +165,14 @@ fn evaluation_table(page: &mut String, group: &Group, columns: &[String]) {
         .iter()
         .map(|name| Column::new(name, results.iter().map(|result| find(result, name)).collect()))
         .collect();
+    if group.runs.len() == 1 && columns.len() > WIDE {
+        let mut table = Table::new(["result", "value"]);
+        for column in &columns {
+            table.row([column.name.to_owned(), column.cell(0)]);
+        }
+        page.push_str(&table.finish());
+        return;
+    }
     let heads = columns.iter().map(|column| column.name);
     let mut table = Table::new(std::iter::once("seed").chain(heads));
     for (index, run) in group.runs.iter().enumerate() {
@@ -174,6 +233,10 @@ impl<'a> Column<'a> {
     }
 }
 
+/// Numbers of a result that stand in the table of runs, or, as the seed, name a row already.
+const NOT_EVALUATED: [&str; 5] =
+    ["seed", "steps_per_second", "tokens_per_second", "train_seconds", "peak_memory_mb"];
+
 /// The numbers of a run's result, returns first.
 fn result_columns(group: &Group) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
@@ -182,7 +245,10 @@ fn result_columns(group: &Group) -> Vec<String> {
             columns.push(name);
         }
     }
-    columns.sort_by_key(|name| (!name.contains("return"), !name.contains("length"), name.clone()));
+    columns.sort_by_key(|name| {
+        let first = [name.contains("return"), name.starts_with("eval_"), name.contains("length")];
+        (first.map(|first| !first), name.clone())
+    });
     columns
 }
 
@@ -199,46 +265,105 @@ fn collect_numbers(map: &Map<String, Value>, prefix: &str, numbers: &mut Vec<(St
         let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             Value::Object(inner) => collect_numbers(inner, &key, numbers),
-            // Each row names its seed already, and times stand in the table of runs.
-            Value::Number(_)
-                if ["seed", "steps_per_second", "train_seconds"].contains(&key.as_str()) => {}
+            Value::Number(_) if NOT_EVALUATED.contains(&key.as_str()) => {}
             Value::Number(value) => numbers.extend(value.as_f64().map(|value| (key, value))),
             _ => {}
         }
     }
 }
 
-fn training(page: &mut String, groups: &[Group]) {
-    let returns: Vec<Series> = groups.iter().map(|group| curves::series(group, TOP[0])).collect();
-    let evaluations: Vec<Series> = groups.iter().map(curves::evaluation).collect();
-    let logged = |series: &[Series]| series.iter().any(|series| !series.points.is_empty());
-    page.push_str("<section>\n<h2>Training</h2>\n");
-    if logged(&returns) {
-        figure(page, &line_chart("Episode return in training", STEPS, "episode return", &returns));
+/// Whether a run trained a language model: its recipe names data instead of an environment.
+fn is_language(run: &RunReport) -> bool {
+    run.recipe.contains_key("data")
+}
+
+/// What runs count, which is the horizontal axis of all charts.
+fn steps(groups: &[Group]) -> &'static str {
+    let language = all_runs(groups).filter(|run| is_language(run)).count();
+    match all_runs(groups).count() - language {
+        _ if language == 0 => "environment steps",
+        0 => "optimizer steps",
+        _ => "steps (of environments, of optimizers)",
     }
-    if logged(&evaluations) {
-        figure(page, &line_chart("Periodic evaluation", STEPS, "mean return", &evaluations));
+}
+
+fn training(page: &mut String, groups: &[Group]) {
+    page.push_str("<section>\n<h2>Training</h2>\n");
+    let (mut any, mut bands) = (false, Vec::new());
+    for top in &TOP {
+        let of = |group| curves::series_with_band(group, top.metric, top.band);
+        let series: Vec<Series> = groups.iter().map(of).collect();
+        if series.iter().all(|series| series.points.is_empty()) {
+            continue;
+        }
+        any = true;
+        if series.iter().any(|series| series.band.is_some()) {
+            bands.push(top.band);
+        }
+        figure(page, &line_chart(top.title, steps(groups), top.y_label, &series));
     }
     let several = groups.iter().any(|group| group.runs.len() > 1);
-    page.push_str(match (logged(&returns) || logged(&evaluations), several) {
-        (false, _) => "<p>No episode return has been logged.</p>\n",
+    let language = all_runs(groups).all(is_language);
+    let words = match (any, several) {
+        (false, _) if language => "<p>No loss has been logged.",
+        (false, _) => "<p>No episode return has been logged.",
         (true, true) => {
             "<p class=\"small\">Lines are the interquartile mean over seeds, bands its 95 % bootstrap \
-             interval; where a seed ended early, over those that went on.</p>\n"
+             interval; where a seed ended early, over those that went on."
         }
-        (true, false) => {
-            "<p class=\"small\">Lines are as they were logged; the band of the evaluation is one \
-             standard deviation of its episodes.</p>\n"
+        (true, false) => "<p class=\"small\">Lines are as they were logged",
+    };
+    page.push_str(words);
+    if any && !several {
+        for band in bands {
+            page.push_str(match band {
+                Band::None => "",
+                Band::Deviation(_) => {
+                    "; the band of the evaluation is one standard deviation of its episodes"
+                }
+                Band::Interval(..) => {
+                    "; the band of the accuracy is its 95 % bootstrap interval over pairs"
+                }
+            });
         }
-    });
+        page.push('.');
+    }
+    page.push_str("</p>\n</section>\n");
+}
+
+/// What language models wrote, of the first run of each group that has samples.
+fn completions(page: &mut String, groups: &[Group]) {
+    let shown: Vec<&RunReport> = groups
+        .iter()
+        .filter_map(|group| group.runs.iter().find(|run| !run.samples.is_empty()).copied())
+        .collect();
+    if shown.is_empty() {
+        return;
+    }
+    page.push_str("<section>\n<h2>Completions before and after training</h2>\n");
+    let several = all_runs(groups).count() > 1;
+    for run in &shown {
+        if several {
+            let _ = writeln!(page, "<h3>{}</h3>", escape(&run.name()));
+        }
+        samples::table(page, run);
+    }
+    let ratio = |run: &&RunReport| run.samples.after.iter().any(|s| s.log_ratio.is_some());
+    if shown.iter().any(ratio) {
+        page.push_str(
+            "<p class=\"small\">Log ratio: the log-probability of the completion after training less that by \
+             the model that training started from.</p>\n",
+        );
+    }
     page.push_str("</section>\n");
 }
 
 fn other_metrics(page: &mut String, groups: &[Group]) {
     let mut names: Vec<&str> = Vec::new();
     for column in all_runs(groups).flat_map(|run| &run.metrics.columns) {
-        if !TOP.contains(&column.name.as_str()) && !names.contains(&column.name.as_str()) {
-            names.push(&column.name);
+        let name = column.name.as_str();
+        if !TOP.iter().any(|top| top.shows(name)) && !names.contains(&name) {
+            names.push(name);
         }
     }
     if names.is_empty() {
@@ -259,7 +384,8 @@ fn other_metrics(page: &mut String, groups: &[Group]) {
         };
         figure(page, &chart.svg());
     }
-    let _ = write!(page, "</div>\n<p class=\"small\">All over {STEPS}.</p>\n</section>\n");
+    let steps = steps(groups);
+    let _ = write!(page, "</div>\n<p class=\"small\">All over {steps}.</p>\n</section>\n");
 }
 
 /// One legend for all small charts.
@@ -316,10 +442,23 @@ fn recipe_cell(group: &Group, flat: &[(String, toml::Value)], key: &str) -> Stri
 
 fn runs(page: &mut String, groups: &[Group]) {
     page.push_str("<section>\n<h2>Runs</h2>\n");
-    let mut table =
-        Table::new(["run", "seed", "status", "steps", "started", "training", "steps per second"]);
+    let logged = |name: &str| all_runs(groups).any(|run| !run.timing.points(name).is_empty());
+    let tokens = logged(RATES[1].0);
+    let rates: Vec<_> = match (logged(RATES[0].0), tokens) {
+        (true, true) => RATES.to_vec(),
+        _ => vec![RATES[usize::from(tokens)]],
+    };
+    let memory = all_runs(groups).any(|run| peak_memory(run).is_some());
+    let heads = ["run", "seed", "status", "steps", "started", "training"].into_iter();
+    let heads = heads.chain(rates.iter().map(|rate| rate.1));
+    let mut table = Table::new(heads.chain(memory.then_some("peak memory")));
     for run in all_runs(groups) {
-        table.row(run_row(run));
+        let mut row = run_row(run).to_vec();
+        row.extend(rates.iter().map(|(name, _)| rate(run, name)));
+        if memory {
+            row.push(peak_memory(run).map_or_else(missing, |mb| format!("{mb:.0} MB")));
+        }
+        table.row(row);
     }
     page.push_str(&table.finish());
     let mut table = Table::new(["host", "value"]);
@@ -343,19 +482,35 @@ fn runs(page: &mut String, groups: &[Group]) {
 /// One fact of the host, if the run knows it.
 type Fact = fn(&RunReport) -> Option<String>;
 
-fn run_row(run: &RunReport) -> [String; 7] {
+/// How fast a run was: the column of `timing.jsonl`, and its name for reading.
+const RATES: [(&str, &str); 2] =
+    [("steps_per_second", "steps per second"), ("tokens_per_second", "tokens per second")];
+
+fn missing() -> String {
+    "–".to_owned()
+}
+
+fn last_timing(run: &RunReport, name: &str) -> Option<f64> {
+    run.timing.points(name).last().map(|point| point.1)
+}
+
+fn rate(run: &RunReport, name: &str) -> String {
+    last_timing(run, name).map_or_else(missing, |rate| number(rate.round()))
+}
+
+fn peak_memory(run: &RunReport) -> Option<f64> {
+    run.info.as_ref()?.result.as_ref()?.get("peak_memory_mb")?.as_f64()
+}
+
+fn run_row(run: &RunReport) -> [String; 6] {
     let info = run.info.clone().unwrap_or_default();
-    let missing = || "–".to_owned();
-    let last = |name: &str| run.timing.points(name).last().map(|point| point.1);
-    let rate = last("steps_per_second").map_or_else(missing, |rate| number(rate.round()));
     [
         run.name(),
         run.seed().map_or_else(missing, |seed| seed.to_string()),
         run.stands(),
         run.metrics.last_step.map_or_else(missing, |step| number(step as f64)),
         if info.started.is_empty() { missing() } else { info.started },
-        last("train_seconds").map_or_else(missing, duration),
-        rate,
+        last_timing(run, "train_seconds").map_or_else(missing, duration),
     ]
 }
 

@@ -1,0 +1,261 @@
+//! Trainers on a model of a few thousand numbers: they learn what they should, and the same bits come out
+//! however the work is cut.
+
+use skinner_core::SeedSequence;
+use skinner_core::objective::preference::{PreferenceConfig, PreferenceLoss};
+use skinner_core::objective::unpaired::KtoConfig;
+use skinner_lm::data::{Content, Dataset, LoadCounts, Packing, Sample};
+use skinner_lm::decoder::LoraConfig;
+use skinner_lm::train::likelihood::SftConfig;
+use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
+
+fn shape() -> ModelShape {
+    ModelShape {
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        max_position_embeddings: 64,
+        ..ModelShape::default()
+    }
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        batch_size: 6,
+        max_steps: 40,
+        max_length: 32,
+        learning_rate: 5e-3,
+        warmup_steps: 4,
+        ..TrainConfig::default()
+    }
+}
+
+fn lora() -> LoraConfig {
+    LoraConfig { rank: 4, alpha: 16.0, dropout: 0.1, target_modules: vec!["all-linear".into()] }
+}
+
+fn text(text: impl Into<String>) -> Content {
+    Content::Text(text.into())
+}
+
+fn dataset(sample: impl Fn(usize) -> Sample) -> Dataset {
+    Dataset {
+        train: (0..50).map(&sample).collect(),
+        eval: (50..60).map(sample).collect(),
+        train_counts: LoadCounts::default(),
+        eval_counts: LoadCounts::default(),
+    }
+}
+
+/// The completion repeats the prompt's digit.
+fn completions() -> Dataset {
+    dataset(|i| Sample::PromptCompletion {
+        prompt: text(format!("say {}: ", i % 10)),
+        completion: text(format!("{0}{0}{0}.", i % 10)),
+    })
+}
+
+/// Even digits are preferred.
+fn pairs() -> Dataset {
+    dataset(|i| Sample::Preference {
+        prompt: text(format!("number {}: ", i % 7)),
+        chosen: text(format!("{} is nice.", 2 * (i % 5))),
+        rejected: text(format!("{} is not.", 2 * (i % 5) + 1)),
+    })
+}
+
+fn trainer_with(
+    config: &TrainConfig,
+    task: &Task,
+    data: &Dataset,
+    lora: Option<&LoraConfig>,
+    threads: usize,
+) -> Trainer {
+    let root = SeedSequence::new(7);
+    let source = ModelSource::New(shape());
+    let start = Start::new(&source, None, lora, data, &root).unwrap();
+    let mut trainer = Trainer::new(config, task, start, data, &root, threads).unwrap();
+    assert!(trainer.prepare(&mut |_, _| true));
+    trainer
+}
+
+fn train(trainer: &mut Trainer, steps: u64) -> Vec<f64> {
+    (0..steps).map(|_| trainer.iteration().unwrap().get("loss").unwrap()).collect()
+}
+
+fn bits(trainer: &Trainer) -> Vec<Vec<f32>> {
+    let mut all: Vec<Vec<f32>> =
+        trainer.learner.trained().into_iter().map(|(_, _, x)| x.to_vec()).collect();
+    all.extend(trainer.learner.moments().map(<[f32]>::to_vec));
+    all
+}
+
+fn sft() -> Task {
+    Task::Sft(SftConfig { packing: Packing::BestFit, ..SftConfig::default() })
+}
+
+fn dpo(loss_type: PreferenceLoss) -> Task {
+    let beta = if loss_type == PreferenceLoss::Simpo { 2.0 } else { 0.1 };
+    Task::Dpo(PreferenceConfig::new(loss_type, beta))
+}
+
+fn kto() -> Task {
+    Task::Kto(KtoConfig::default())
+}
+
+#[test]
+fn supervised_fine_tuning_learns_to_copy() {
+    let data = completions();
+    let config = TrainConfig { max_steps: 150, learning_rate: 1e-2, ..config() };
+    let mut trainer = trainer_with(&config, &Task::Sft(SftConfig::default()), &data, None, 1);
+    let before = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    train(&mut trainer, 150);
+    let after = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    assert!(before > 2.0 && after < 0.1, "{before} to {after}");
+    assert!(trainer.warnings().is_empty());
+}
+
+#[test]
+fn pretraining_learns_a_text() {
+    let data = Dataset {
+        train: vec![Sample::Text("the cat sat on the mat. ".repeat(60))],
+        eval: vec![Sample::Text("the cat sat on the mat. ".repeat(4))],
+        train_counts: LoadCounts::default(),
+        eval_counts: LoadCounts::default(),
+    };
+    let config = TrainConfig { learning_rate: 1e-2, max_steps: 80, ..config() };
+    let mut trainer = trainer_with(&config, &Task::Pretrain, &data, None, 2);
+    train(&mut trainer, 80);
+    let loss = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    assert!(loss < 0.2, "{loss}");
+}
+
+/// Every loss starts where it should and prefers what is chosen, with full weights and with an adapter.
+#[test]
+fn preferences_are_learned() {
+    let data = pairs();
+    for loss in PreferenceLoss::ALL {
+        // Where margins are zero, `discopop` falls towards negative ones: it is not convex.
+        if loss == PreferenceLoss::Discopop {
+            continue;
+        }
+        for lora in [None, Some(&lora())] {
+            let mut trainer = trainer_with(&config(), &dpo(loss), &data, lora, 1);
+            let before = trainer.evaluate(&|| false).unwrap();
+            if loss.needs_reference() {
+                assert_eq!(before.get("eval_accuracy"), Some(0.5), "{loss}");
+                assert_eq!(before.get("eval_rewards/margins"), Some(0.0), "{loss}");
+            }
+            if loss == PreferenceLoss::Sigmoid {
+                let loss = before.get("eval_loss").unwrap();
+                assert!((loss - std::f64::consts::LN_2).abs() < 1e-12);
+            }
+            train(&mut trainer, 40);
+            let after = trainer.evaluate(&|| false).unwrap();
+            let accuracy = after.get("eval_accuracy").unwrap();
+            let margin = after.get("eval_rewards/margins").unwrap();
+            assert!(accuracy > 0.9 && margin > 0.0, "{loss}: {accuracy}, {margin}");
+        }
+    }
+}
+
+#[test]
+fn judged_completions_are_learned() {
+    let mut trainer = trainer_with(&config(), &kto(), &pairs(), Some(&lora()), 1);
+    train(&mut trainer, 40);
+    let margin = trainer.evaluate(&|| false).unwrap().get("eval_rewards/margins").unwrap();
+    assert!(margin > 0.05, "{margin}");
+}
+
+/// By bytes: threads, how much is in memory at once, and checkpointing of activations.
+#[test]
+fn the_same_bits_however_the_work_is_cut() {
+    for (task, data, lora) in [
+        (sft(), completions(), None),
+        (dpo(PreferenceLoss::Sigmoid), pairs(), None),
+        (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
+        (kto(), pairs(), Some(&lora())),
+    ] {
+        let run = |change: &dyn Fn(&mut TrainConfig), threads: usize| {
+            let mut config = config();
+            change(&mut config);
+            let mut trainer = trainer_with(&config, &task, &data, lora, threads);
+            let losses = train(&mut trainer, 4);
+            // A loss is added up by parts of a batch, in f64; the weights are the same by bytes.
+            (losses.last().map(|loss| format!("{loss:.12}")), bits(&trainer))
+        };
+        let whole = run(&|_| {}, 1);
+        assert_eq!(whole, run(&|_| {}, 2), "{task:?} threads");
+        assert_eq!(whole, run(&|c| c.micro_batch_tokens = 1, 1), "{task:?} one sequence at a time");
+        assert_eq!(whole, run(&|c| c.micro_batch_tokens = 70, 2), "{task:?} some at a time");
+        assert_eq!(whole, run(&|c| c.activation_checkpointing = true, 1), "{task:?} checkpointing");
+    }
+}
+
+/// A run that goes on from saved state and tensors ends with the bits of one that was never stopped.
+#[test]
+fn resuming_is_exact() {
+    for (task, data, lora) in [
+        (sft(), completions(), None),
+        (dpo(PreferenceLoss::Ipo), pairs(), None),
+        (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
+        (kto(), pairs(), Some(&lora())),
+    ] {
+        let mut whole = trainer_with(&config(), &task, &data, lora, 1);
+        let mut first = trainer_with(&config(), &task, &data, lora, 1);
+        let expected = train(&mut whole, 20)[9..].to_vec();
+        train(&mut first, 9);
+        let state = first.save().unwrap();
+        let tensors: Vec<(String, Vec<f32>)> = first
+            .learner
+            .trained()
+            .into_iter()
+            .map(|(name, _, x)| (name.to_owned(), x.to_vec()))
+            .chain(
+                ["adam.mean", "adam.square"]
+                    .into_iter()
+                    .zip(first.learner.moments())
+                    .map(|(name, x)| (name.to_owned(), x.to_vec())),
+            )
+            .collect();
+        let mut second = trainer_with(&config(), &task, &data, lora, 2);
+        for (name, values) in tensors {
+            second.learner.tensor_mut(&name).unwrap().copy_from_slice(&values);
+        }
+        second.load(&state).unwrap();
+        assert_eq!(train(&mut second, 11), expected, "{task:?}");
+        assert_eq!(bits(&second), bits(&whole), "{task:?}");
+        assert_eq!((second.step(), second.tokens()), (whole.step(), whole.tokens()));
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let error = |config: &TrainConfig, task: &Task, data: &Dataset| {
+        let root = SeedSequence::new(7);
+        let start = Start::new(&ModelSource::New(shape()), None, None, data, &root).unwrap();
+        Trainer::new(config, task, start, data, &root, 1).unwrap_err().to_string()
+    };
+    let long = TrainConfig { max_length: 65, ..config() };
+    assert!(error(&long, &sft(), &completions()).contains("max_length = 65"));
+    let zero = TrainConfig { batch_size: 0, ..config() };
+    assert!(error(&zero, &sft(), &completions()).contains("batch_size = 0"));
+    assert!(error(&config(), &kto(), &pairs()).contains("[lora]"));
+    let text = error(&config(), &dpo(PreferenceLoss::Sigmoid), &completions());
+    assert!(text.contains("chosen"), "{text}");
+    // A learning rate that throws the weights away is noticed.
+    let wild = TrainConfig { learning_rate: 1e30, warmup_steps: 0, max_grad_norm: 0.0, ..config() };
+    let mut trainer = trainer_with(&wild, &sft(), &completions(), None, 1);
+    let error = (0..5).find_map(|_| trainer.iteration().err()).unwrap().to_string();
+    assert!(error.contains("not both finite"), "{error}");
+}
+
+/// A loss that cannot move the weights says that nothing was learned.
+#[test]
+fn a_run_that_learns_nothing_says_so() {
+    let still = TrainConfig { learning_rate: 1e-30, ..config() };
+    let mut trainer = trainer_with(&still, &sft(), &completions(), None, 1);
+    train(&mut trainer, 4);
+    assert!(trainer.warnings()[0].contains("nothing was learned"));
+}
