@@ -35,7 +35,7 @@ impl Engine<'_> {
         self.check(ids)?;
         let segments = [(0, ids.len())];
         let batch = Batch { ids, segments: &segments, dropout: None };
-        let model = Model { params: self.params, adapter: None };
+        let model = Model { params: self.params, adapter: self.adapter };
         let mut tape = Tape::default();
         self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
         let head = Head::new(self.decoder);
