@@ -107,7 +107,7 @@ pub(crate) struct SamplesConfig {
     /// Longest completion, in tokens.
     pub max_new_tokens: usize,
     /// 0 takes the most likely token.
-    pub temperature: f32,
+    pub temperature: f64,
 }
 
 impl Default for SamplesConfig {
@@ -155,6 +155,11 @@ fn decode_model(table: &mut Table, origin: &str) -> anyhow::Result<ModelSource> 
     }
 }
 
+/// Pretraining has no keys of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoKeys {}
+
 fn keys_of(config: &impl Serialize) -> anyhow::Result<Vec<String>> {
     Ok(Table::try_from(config)?.into_iter().map(|(key, _)| key).collect())
 }
@@ -178,12 +183,9 @@ impl LmRecipe {
         let mut also: Vec<&str> = RUN_KEYS.to_vec();
         also.push("model");
         also.extend(train_keys.iter().map(String::as_str));
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Nothing {}
         let task = match run.algorithm {
             LmAlgorithm::Pretrain => {
-                let Nothing {} = decode(table, &also, origin)?;
+                let NoKeys {} = decode(table, &also, origin)?;
                 Task::Pretrain
             }
             LmAlgorithm::Sft => Task::Sft(decode::<SftConfig>(table, &also, origin)?),
@@ -207,7 +209,7 @@ impl LmRecipe {
         }
         let samples = &self.run.samples;
         let sampling = skinner_lm::generate::Sampling {
-            temperature: samples.temperature,
+            temperature: samples.temperature as f32,
             ..Default::default()
         };
         sampling.validate().context("samples")?;

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::adapter::{LoraFile, LoraMatrices};
-use skinner_lm::data::{self, Content, Dataset, Sample, Tokenize};
-use skinner_lm::generate::{Request, Sampling, Stop};
-use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Sequence, Start, Trainer};
+use skinner_lm::data::{self, Dataset};
+use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Trainer};
 use skinner_lm::{Dtype, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::error::RunError;
@@ -24,6 +23,7 @@ use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
 use crate::lm_recipe::LmRecipe;
+use crate::lm_samples;
 use crate::train::{command_line, default_run_dir, exit_code};
 use crate::{EvalArgs, TrainArgs, explain, interrupt, note, out};
 
@@ -309,11 +309,11 @@ impl Run<'_> {
             }
             let mut metrics = self.trainer.iteration()?;
             let step = self.trainer.step();
-            let evaluates = step % eval_every == 0 && step < total;
+            let evaluates = step.is_multiple_of(eval_every) && step < total;
             if evaluates {
                 self.evaluate_on_the_way(&mut metrics)?;
             }
-            if step % log_every == 0 || step == total || evaluates {
+            if step.is_multiple_of(log_every) || step == total || evaluates {
                 self.logger.log(step, &metrics, &self.timing(started))?;
             }
             self.bar.set_position(step);
@@ -323,7 +323,9 @@ impl Run<'_> {
                 self.tokens_per_second(started)
             ));
             let (elapsed, cheap) = (saved.elapsed(), 20 * cost);
-            if elapsed > CHECKPOINT_EVERY.max(cheap) || step % tenth == 0 && elapsed > cheap {
+            if elapsed > CHECKPOINT_EVERY.max(cheap)
+                || step.is_multiple_of(tenth) && elapsed > cheap
+            {
                 let began = Instant::now();
                 self.save()?;
                 (cost, saved) = (began.elapsed(), Instant::now());
@@ -394,7 +396,8 @@ impl Run<'_> {
             metrics = evaluated;
         }
         let seed = self.root.child(STREAM_SAMPLES);
-        let sampled = samples(self.recipe, &mut self.trainer.learner, &self.dataset, &seed)?;
+        let sampled =
+            lm_samples::samples(self.recipe, &mut self.trainer.learner, &self.dataset, &seed)?;
         if let Some(sampled) = sampled {
             metrics.extend(&sampled.metrics);
             let path = self.dir.path().join("samples");
@@ -450,32 +453,28 @@ impl Run<'_> {
     /// The model as a folder that Hugging Face's tools read, or its adapter as one that PEFT reads.
     fn export(&self) -> anyhow::Result<()> {
         let learner = &self.trainer.learner;
-        match learner.adapter() {
-            Some((config, ..)) => {
-                let matrices = adapter_matrices(learner);
-                let file = LoraFile {
-                    rank: config.rank,
-                    alpha: f64::from(config.alpha),
-                    dropout: f64::from(config.dropout),
-                    target_modules: target_modules(config, &matrices),
-                    base_model: self.recipe.model_name(),
-                    modules: matrices,
-                };
-                file.save(&self.dir.path().join("adapter"), learner.decoder().config().family)?;
-            }
-            None => {
-                let tensors = learner.trained().into_iter();
-                hf_folder::save_pretrained(
-                    &self.dir.path().join("model"),
-                    learner.decoder().config(),
-                    &learner.tokenizer,
-                    learner.template.as_ref(),
-                    tensors
-                        .map(|(name, shape, data)| (name.to_owned(), shape.to_vec(), data.into())),
-                    Dtype::F32,
-                )?;
-            }
-        }
+        let Some((config, ..)) = learner.adapter() else {
+            let tensors = learner.trained().into_iter();
+            let named = tensors.map(|(name, shape, x)| (name.to_owned(), shape.to_vec(), x.into()));
+            return Ok(hf_folder::save_pretrained(
+                &self.dir.path().join("model"),
+                learner.decoder().config(),
+                &learner.tokenizer,
+                learner.template.as_ref(),
+                named,
+                Dtype::F32,
+            )?);
+        };
+        let modules = adapter_matrices(learner);
+        let file = LoraFile {
+            rank: config.rank,
+            alpha: config.alpha,
+            dropout: config.dropout,
+            target_modules: target_modules(config, &modules),
+            base_model: self.recipe.model_name(),
+            modules,
+        };
+        file.save(&self.dir.path().join("adapter"), learner.decoder().config().family)?;
         Ok(())
     }
 
@@ -566,127 +565,6 @@ fn target_modules(
     targets
 }
 
-struct Sampled {
-    /// One JSON object a line: prompt, completion, and what is known of them.
-    lines: String,
-    metrics: Metrics,
-}
-
-/// The prompts to complete, with how they are shown.
-fn prompts(
-    recipe: &LmRecipe,
-    learner: &Learner,
-    dataset: &Dataset,
-) -> anyhow::Result<Vec<(String, Vec<u32>)>> {
-    let config = &recipe.run.samples;
-    let context = learner.decoder().config().max_position_embeddings;
-    let room = context.saturating_sub(config.max_new_tokens).max(1);
-    let tokenize = Tokenize {
-        tokenizer: &learner.tokenizer,
-        template: learner.template.as_ref(),
-        max_length: room.min(recipe.train.max_length),
-        truncation: recipe.train.truncation,
-        loss_on: data::LossOn::Auto,
-    };
-    let contents: Vec<Content> = if config.prompts.is_empty() {
-        let samples = if dataset.eval.is_empty() { &dataset.train } else { &dataset.eval };
-        samples.iter().filter_map(Sample::prompt).take(config.count).collect()
-    } else {
-        config.prompts.iter().cloned().map(Content::Text).collect()
-    };
-    let mut prompts = Vec::new();
-    for content in contents {
-        let ids = tokenize.prompt(&content)?;
-        let shown = match content {
-            Content::Text(text) => text,
-            Content::Messages(messages) => {
-                messages.last().map_or_else(String::new, |message| message.content.clone())
-            }
-        };
-        if !ids.is_empty() {
-            prompts.push((shown, ids));
-        }
-    }
-    Ok(prompts)
-}
-
-/// Completions of the recipe's prompts by the model as it stands.
-fn samples(
-    recipe: &LmRecipe,
-    learner: &mut Learner,
-    dataset: &Dataset,
-    seed: &SeedSequence,
-) -> anyhow::Result<Option<Sampled>> {
-    let config = &recipe.run.samples;
-    let prompts = prompts(recipe, learner, dataset)?;
-    if prompts.is_empty() || config.max_new_tokens == 0 {
-        return Ok(None);
-    }
-    let requests: Vec<Request> = prompts
-        .iter()
-        .enumerate()
-        .map(|(i, (_, ids))| Request { prompt: ids.clone(), seeds: vec![seed.child(i as u32)] })
-        .collect();
-    let sampling = Sampling { temperature: config.temperature, ..Sampling::default() };
-    let mut ids = learner.decoder().config().eos_token_ids.clone();
-    ids.extend(learner.tokenizer.eos());
-    let stop = Stop { ids, max_new_tokens: config.max_new_tokens, ..Stop::default() };
-    let completions = learner.generate(&requests, &sampling, &stop)?;
-    let all: Vec<_> = completions.into_iter().flatten().collect();
-    let reference = reference_scores(learner, &prompts, &all);
-    let mut lines = String::new();
-    let (mut tokens, mut kl) = (0.0, 0.0);
-    for (i, ((prompt, _), completion)) in prompts.iter().zip(&all).enumerate() {
-        let text = learner.tokenizer.decode(&completion.ids, true)?;
-        let log_prob: f64 = completion.log_probs().iter().map(|&x| f64::from(x)).sum();
-        let mut line = json!({
-            "prompt": prompt, "completion": text, "tokens": completion.ids.len(),
-            "log_prob": log_prob, "finish": format!("{:?}", completion.finish).to_lowercase(),
-        });
-        tokens += completion.ids.len() as f64;
-        if let Some([policy, reference]) = reference.get(i) {
-            line["log_ratio"] = (policy - reference).into();
-            kl += policy - reference;
-        }
-        lines += &line.to_string();
-        lines.push('\n');
-    }
-    let mut metrics = Metrics::new();
-    metrics.set("samples/mean_length", tokens / all.len() as f64);
-    if !reference.is_empty() {
-        metrics.set("samples/kl", kl / all.len() as f64);
-    }
-    Ok(Some(Sampled { lines, metrics }))
-}
-
-/// Of an adapter: log-probabilities of the completions with and without it.
-fn reference_scores(
-    learner: &mut Learner,
-    prompts: &[(String, Vec<u32>)],
-    completions: &[skinner_lm::generate::Completion],
-) -> Vec<[f64; 2]> {
-    if learner.adapter().is_none() {
-        return Vec::new();
-    }
-    let whole: Vec<(Vec<u32>, Vec<bool>)> = prompts
-        .iter()
-        .zip(completions)
-        .map(|((_, prompt), completion)| {
-            let ids = [&prompt[..], &completion.ids].concat();
-            let targets = (0..ids.len()).map(|i| i >= prompt.len()).collect();
-            (ids, targets)
-        })
-        .collect();
-    let sequences: Vec<Sequence<'_>> =
-        whole.iter().map(|(ids, targets)| Sequence { ids, targets, starts: &[0] }).collect();
-    let sums = |scores: Vec<Vec<f32>>| -> Vec<f64> {
-        scores.iter().map(|s| s.iter().map(|&x| f64::from(x)).sum()).collect()
-    };
-    let policy = sums(learner.scores(&sequences, false));
-    let reference = sums(learner.scores(&sequences, true));
-    policy.into_iter().zip(reference).map(Into::into).collect()
-}
-
 /// Runs `skinner eval` on a language model's run.
 pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCode> {
     if args.episodes.is_some() || args.render.is_some() || args.show {
@@ -736,7 +614,7 @@ fn eval_line(result: &Map<String, Value>) -> String {
         let mut part = format!("preference accuracy {accuracy:.3}");
         let ends = (number(result, "eval_accuracy_low"), number(result, "eval_accuracy_high"));
         if let (Some(low), Some(high)) = ends {
-            part += &format!(" (95 % {low:.3} to {high:.3})");
+            part = format!("{part} (95 % {low:.3} to {high:.3})");
         }
         parts.push(part);
     }

@@ -11,6 +11,8 @@ mod lm;
 #[cfg(feature = "lm")]
 mod lm_recipe;
 #[cfg(feature = "lm")]
+mod lm_samples;
+#[cfg(feature = "lm")]
 mod lm_train;
 mod recipe;
 mod train;

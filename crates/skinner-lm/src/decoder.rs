@@ -250,7 +250,13 @@ impl Decoder {
     }
 
     /// Adds a token's embedding, and its position's where positions are learned.
-    pub(crate) fn embed_token(&self, params: &Params<'_>, id: u32, position: usize, row: &mut [f32]) {
+    pub(crate) fn embed_token(
+        &self,
+        params: &Params<'_>,
+        id: u32,
+        position: usize,
+        row: &mut [f32],
+    ) {
         let width = self.config.hidden_size;
         params.add_row(self.layout.embedding + id as usize * width, row);
         if let Some(positions) = self.layout.positions {

@@ -107,7 +107,7 @@ impl LoadedModel {
         targets.dedup();
         let config = LoraConfig {
             rank: file.rank,
-            alpha: file.alpha as f32,
+            alpha: file.alpha,
             dropout: 0.0,
             target_modules: targets,
         };

@@ -4,8 +4,8 @@
 //! one file each: [`likelihood`] (pretraining and supervised fine-tuning), [`preference`] (DPO and its
 //! family), [`unpaired`] (KTO). [`Learner`] holds the weights and knows no loss.
 
-pub mod likelihood;
 mod learner;
+pub mod likelihood;
 pub mod preference;
 mod start;
 pub mod unpaired;
@@ -116,9 +116,19 @@ impl TrainConfig {
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let share = |x: f64| (0.0..=1.0).contains(&x);
-        check((1..=1 << 20).contains(&self.batch_size), "batch_size", &self.batch_size, "1 to 2^20")?;
+        check(
+            (1..=1 << 20).contains(&self.batch_size),
+            "batch_size",
+            &self.batch_size,
+            "1 to 2^20",
+        )?;
         check(positive(self.num_epochs), "num_epochs", &self.num_epochs, "above 0")?;
-        check((2..=1 << 24).contains(&self.max_length), "max_length", &self.max_length, "2 to 2^24")?;
+        check(
+            (2..=1 << 24).contains(&self.max_length),
+            "max_length",
+            &self.max_length,
+            "2 to 2^24",
+        )?;
         check(positive(self.learning_rate), "learning_rate", &self.learning_rate, "above 0")?;
         check(share(self.warmup_ratio), "warmup_ratio", &self.warmup_ratio, "0 to 1")?;
         check(share(self.min_lr_ratio), "min_lr_ratio", &self.min_lr_ratio, "0 to 1")?;
@@ -229,9 +239,9 @@ impl Trainer {
         }
         let mut notes = Vec::new();
         let data = match task {
-            Task::Pretrain => {
-                Data::Likelihood(likelihood::Data::pretraining(config, &start, dataset, &mut notes)?)
-            }
+            Task::Pretrain => Data::Likelihood(likelihood::Data::pretraining(
+                config, &start, dataset, &mut notes,
+            )?),
             Task::Sft(sft) => {
                 Data::Likelihood(likelihood::Data::sft(config, sft, &start, dataset, &mut notes)?)
             }
@@ -378,7 +388,9 @@ impl Trainer {
             serde_json::from_slice(state).map_err(|error| LmError::State(error.to_string()))?;
         if !state.order.fits(self.order.epoch_len()) {
             let len = self.order.epoch_len();
-            return Err(LmError::State(format!("it belongs to other data than these {len} examples")));
+            return Err(LmError::State(format!(
+                "it belongs to other data than these {len} examples"
+            )));
         }
         (self.step, self.tokens, self.order) = (state.step, state.tokens, state.order);
         self.learner.set_adam_steps(state.adam_steps);

@@ -1,5 +1,5 @@
 //! The decoder against PyTorch, on the real model. The values in `data/smollm2.json` are transformers' (torch
-//! 2.15, f32, eager attention) of SmolLM2-135M-Instruct, Q4_1 dequantised.
+//! 2.15, f32, eager attention) of SmolLM2-135M-Instruct, `Q4_1` dequantised.
 
 mod common;
 
@@ -45,7 +45,7 @@ fn close(got: f64, expected: f64, tolerance: f64, what: &str) {
 }
 
 /// Log-probabilities within 1e-3 and logits within 2e-3 of PyTorch's, in one packed batch; the loss within
-/// 1e-4, gradient norms within 0.1 %, and four AdamW steps within 1e-3.
+/// 1e-4, gradient norms within 0.1 %, and four `AdamW` steps within 1e-3.
 #[test]
 fn scores_gradients_and_steps_are_pytorchs() {
     let Some(Loaded { decoder, mut params }) = load() else { return };

@@ -7,7 +7,10 @@ use skinner_nn::matrix::{Cpu, Operand, Precision};
 
 fn main() {
     let threads = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1);
-    println!("multiply-add peak of one thread: {:.0} GFLOP/s", skinner_nn::multiply_add_peak() / 1e9);
+    println!(
+        "multiply-add peak of one thread: {:.0} GFLOP/s",
+        skinner_nn::multiply_add_peak() / 1e9
+    );
     let tokens = 512;
     let shapes = [
         ("gate and up, forward", [tokens, 3072, 576], [false, true]),

@@ -185,17 +185,18 @@ fn checked<'a>(
 
 /// Whether this CPU has an instruction for pairs of bf16 that is faster than two multiply-adds of f32: AMD's
 /// have; Intel's take longer (100 against 180 GFLOP/s on a Sapphire Rapids).
+#[cfg(target_arch = "x86_64")]
 fn multiplies_pairs() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        return *ANSWER.get_or_init(|| {
-            let id = std::arch::x86_64::__cpuid(0);
-            let amd = (id.ebx, id.edx, id.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
-            amd && is_x86_feature_detected!("avx512bf16")
-        });
-    }
-    #[cfg(not(target_arch = "x86_64"))]
+    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let id = std::arch::x86_64::__cpuid(0);
+        let amd = (id.ebx, id.edx, id.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
+        amd && is_x86_feature_detected!("avx512bf16")
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiplies_pairs() -> bool {
     false
 }
 

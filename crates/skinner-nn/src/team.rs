@@ -14,7 +14,7 @@ pub struct Team {
 
 impl std::fmt::Debug for Team {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Team").field("threads", &self.threads.len()).finish()
+        f.debug_struct("Team").field("threads", &self.threads.len()).finish_non_exhaustive()
     }
 }
 

@@ -161,9 +161,9 @@ impl Pass<'_> {
         if at.head_norms.is_some() {
             tape.raw.clone_from(&tape.qkv);
         }
-        let norms = at.head_norms.map(|(q, k)| {
-            (self.model.params.vector(q, dim), self.model.params.vector(k, dim))
-        });
+        let norms = at
+            .head_norms
+            .map(|(q, k)| (self.model.params.vector(q, dim), self.model.params.vector(k, dim)));
         let raw = &tape.raw;
         cpu.team.for_chunks(&mut tape.qkv, ROWS * row, |i, rows| {
             for (j, qkv) in rows.chunks_mut(row).enumerate() {

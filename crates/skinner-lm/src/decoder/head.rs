@@ -204,15 +204,15 @@ impl<'a> Head<'a> {
             let mut items: Vec<_> =
                 logits.chunks_mut(vocab).zip(targets).zip(d.iter().zip(&found)).collect();
             cpu.team.for_each(&mut items, |((row, target), ((d, d_h), (_, h)))| {
-                if *d_h != 0.0 {
+                if *d_h == 0.0 {
+                    let factor = -d * scale;
+                    row.iter_mut().for_each(|p| *p *= factor);
+                } else {
                     // dH/dz = -p (log p + H), log p = -inf where p is 0 and counts nothing.
                     for p in row.iter_mut() {
                         let log_p = if *p > 0.0 { p.ln() } else { 0.0 };
                         *p = scale * (-d * *p - d_h * *p * (log_p + h));
                     }
-                } else {
-                    let factor = -d * scale;
-                    row.iter_mut().for_each(|p| *p *= factor);
                 }
                 row[target.id as usize] += d * scale;
             });

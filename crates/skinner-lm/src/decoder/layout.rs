@@ -184,7 +184,7 @@ impl Layout {
         let head = if config.tie_word_embeddings { embedding } else { at("lm_head.weight") };
         let last = if gpt2 { "transformer.ln_f" } else { "model.norm" };
         let (norm, positions) = (norm(last.to_owned()), find("transformer.wpe.weight"));
-        Self { len, embedding, positions, blocks, norm, head, tensors }
+        Self { tensors, len, embedding, positions, blocks, norm, head }
     }
 
     /// How many numbers.
@@ -200,8 +200,6 @@ impl Layout {
     /// The linear modules that adapters can be attached to: name, outputs, inputs; in the order of ids.
     pub fn modules(&self) -> Vec<(String, usize, usize)> {
         let linears = self.blocks.iter().flat_map(|b| [&b.qkv, &b.o, &b.up, &b.down]);
-        linears
-            .flat_map(|l| l.parts.iter().map(|p| (p.module.clone(), p.len, l.inputs)))
-            .collect()
+        linears.flat_map(|l| l.parts.iter().map(|p| (p.module.clone(), p.len, l.inputs))).collect()
     }
 }

@@ -98,7 +98,14 @@ impl Linear {
             let x = self.adapter_inputs(x, part, adapter.dropout(), dropout);
             let mut low = vec![0.0; tokens * rank];
             let a = Operand::rows(a, inputs).flipped();
-            cpu.product([tokens, rank, inputs], Operand::rows(&x, inputs), a, &mut low, rank, false);
+            cpu.product(
+                [tokens, rank, inputs],
+                Operand::rows(&x, inputs),
+                a,
+                &mut low,
+                rank,
+                false,
+            );
             low.iter_mut().for_each(|u| *u *= adapter.layout.scale());
             let b = Operand::rows(b, rank).flipped();
             let sizes = [tokens, part.len, rank];

@@ -13,10 +13,10 @@ pub struct LoraConfig {
     /// Rank of the update.
     pub rank: usize,
     /// The update is scaled by `alpha / rank`.
-    pub alpha: f32,
+    pub alpha: f64,
     /// Share of the adapter's inputs that is dropped in training.
     #[serde(default)]
-    pub dropout: f32,
+    pub dropout: f64,
     /// Last parts of the modules' names, for example `q_proj`; or `all-linear`.
     #[serde(default = "all_linear")]
     pub target_modules: Vec<String>,
@@ -90,8 +90,8 @@ impl LoraLayout {
             let what = "lora.target_modules is empty: nothing would be trained".to_owned();
             return Err(LmError::Config(what));
         }
-        let scale = config.alpha / rank as f32;
-        Ok(Self { tensors, at, len, rank, scale, dropout: config.dropout })
+        let scale = (config.alpha / rank as f64) as f32;
+        Ok(Self { tensors, at, len, rank, scale, dropout: config.dropout as f32 })
     }
 
     /// How many numbers.

@@ -87,7 +87,13 @@ impl Case<'_> {
         let mut d_hidden = vec![0.0; tape.hidden.len()];
         let gradients = (&d[..], &d_entropy[..]);
         head.backward(
-            &mut cpu, &model, &tape.hidden, &targets, gradients, &mut d_hidden, &mut grad,
+            &mut cpu,
+            &model,
+            &tape.hidden,
+            &targets,
+            gradients,
+            &mut d_hidden,
+            &mut grad,
         );
         let d = self.decoder.backward(&mut cpu, &model, &batch, &mut tape, &d_hidden, &mut grad);
         if self.lora.is_none() {
@@ -127,7 +133,11 @@ fn check_slopes(
             .map(|(g, d)| f64::from(*g) * f64::from(*d))
             .sum();
         let tolerance = 0.02 * (slope.abs() + 0.05);
-        assert!((slope - along).abs() < tolerance, "{what} {}: {along} is not {slope}", tensor.name);
+        assert!(
+            (slope - along).abs() < tolerance,
+            "{what} {}: {along} is not {slope}",
+            tensor.name
+        );
     }
 }
 
@@ -240,11 +250,15 @@ fn accumulation_is_exact() {
                 let targets = targets(ids, &own);
                 let mut grad = Gradient::Full(&mut sink);
                 Head::new(&decoder).scores_and_backward(
-                    &mut cpu, &model, &tape.hidden, &targets, &mut d_hidden, &mut grad,
+                    &mut cpu,
+                    &model,
+                    &tape.hidden,
+                    &targets,
+                    &mut d_hidden,
+                    &mut grad,
                     |log_probs| log_probs.iter().map(|_| -1.0 / 87.0).collect(),
                 );
-                let d =
-                    decoder.backward(&mut cpu, &model, &batch, &mut tape, &d_hidden, &mut grad);
+                let d = decoder.backward(&mut cpu, &model, &batch, &mut tape, &d_hidden, &mut grad);
                 embedded.push((ids, own, d));
             }
             for (ids, own, d) in embedded {
@@ -254,7 +268,8 @@ fn accumulation_is_exact() {
             sink
         };
         let one_by_one = accumulate(&[0..1, 1..2, 2..3]);
-        let (mixed, at_once) = (accumulate(&[0..2, 2..3]), accumulate(&[0..3]));
+        let whole = 0..3;
+        let (mixed, at_once) = (accumulate(&[0..2, 2..3]), accumulate(&[whole]));
         assert_eq!(one_by_one, at_once, "{family:?}");
         assert_eq!(one_by_one, mixed, "{family:?}");
     }

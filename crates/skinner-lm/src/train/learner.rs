@@ -8,7 +8,8 @@ use super::TrainConfig;
 use super::start::Start;
 use crate::data::{Example, Packed};
 use crate::decoder::{
-    Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Tape, Target,
+    Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Tape,
+    Target,
 };
 use crate::error::LmError;
 use crate::generate::{Completion, Engine, Request, Sampling, Stop};
@@ -216,7 +217,11 @@ impl Learner {
     }
 
     /// Ranges of sequences that fit into memory together; `group` of them are never parted.
-    fn micro_batches(&self, sequences: &[Sequence<'_>], group: usize) -> Vec<std::ops::Range<usize>> {
+    fn micro_batches(
+        &self,
+        sequences: &[Sequence<'_>],
+        group: usize,
+    ) -> Vec<std::ops::Range<usize>> {
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
         let mut tokens = 0;
         for (i, group_of) in sequences.chunks(group).enumerate() {
@@ -336,7 +341,12 @@ impl Learner {
         total
     }
 
-    fn forward(&mut self, sequences: &[Sequence<'_>], first: usize, dropout: &SeedSequence) -> Micro {
+    fn forward(
+        &mut self,
+        sequences: &[Sequence<'_>],
+        first: usize,
+        dropout: &SeedSequence,
+    ) -> Micro {
         let drops = self.lora.as_ref().is_some_and(|(config, ..)| config.dropout > 0.0);
         let micro = Micro::new(sequences, first, drops.then_some(dropout));
         let adapter = adapter_of(self.lora.as_ref());

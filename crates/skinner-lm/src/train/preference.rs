@@ -97,8 +97,7 @@ impl Data {
         let tokenize = tokenize(config, start, LossOn::Completion);
         let (train, counts) = tokenize.pairs(&dataset.train)?;
         notes.push(counts.to_string());
-        let eval =
-            if dataset.eval.is_empty() { vec![] } else { tokenize.pairs(&dataset.eval)?.0 };
+        let eval = if dataset.eval.is_empty() { vec![] } else { tokenize.pairs(&dataset.eval)?.0 };
         Ok(Self {
             objective: objective.clone(),
             train,

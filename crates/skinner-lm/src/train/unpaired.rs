@@ -60,8 +60,10 @@ impl Data {
 
     /// `z0` of a batch: how far the policy has moved on completions of other prompts.
     fn reference_point(&self, learner: &mut Learner, batch: &[UnpairedExample]) -> f64 {
-        let others: Vec<Example> =
-            mismatched(batch, self.max_length).into_iter().filter(|e| e.num_targets() > 0).collect();
+        let others: Vec<Example> = mismatched(batch, self.max_length)
+            .into_iter()
+            .filter(|e| e.num_targets() > 0)
+            .collect();
         let others: Vec<Sequence<'_>> = others.iter().map(Into::into).collect();
         let policy = sums(&learner.scores(&others, false));
         kto_reference_point(&policy, &sums(&learner.scores(&others, true)))

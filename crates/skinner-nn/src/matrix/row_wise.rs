@@ -89,14 +89,8 @@ macro_rules! over {
 unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     // x = n ln 2 + r: adding and subtracting 1.5 · 2^23 rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
-    const TERMS: [f32; 6] = [
-        0.500_000_012,
-        0.166_666_655,
-        0.041_665_796,
-        0.008_333_452,
-        0.001_398_2,
-        0.000_198_756_9,
-    ];
+    const TERMS: [f32; 6] =
+        [0.500_000_012, 0.166_666_655, 0.041_665_796, 0.008_333_452, 0.001_398_2, 0.000_198_756_9];
     unsafe {
         let x = S::max(S::splat(-87.3), S::min(S::splat(88.0), x));
         let whole = S::fma(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));

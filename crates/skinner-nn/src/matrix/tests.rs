@@ -51,7 +51,8 @@ fn check(sizes: [usize; 3], flips: [bool; 2], precision: Precision, rng: &mut Rn
 fn products_of_all_shapes_and_layouts() {
     let mut rng = Rng::new(1);
     for precision in [Precision::F32, Precision::Bf16] {
-        for sizes in [[1, 1, 1], [3, 5, 2], [8, 48, 16], [17, 49, 33], [100, 70, 1], [9, 200, 1100]] {
+        for sizes in [[1, 1, 1], [3, 5, 2], [8, 48, 16], [17, 49, 33], [100, 70, 1], [9, 200, 1100]]
+        {
             for flips in [[false, false], [false, true], [true, false], [true, true]] {
                 check(sizes, flips, precision, &mut rng);
             }
@@ -85,7 +86,9 @@ fn rows_and_batches_do_not_matter() {
 
 #[test]
 fn bf16_rounds_to_even() {
-    for (x, expected) in [(1.0, 1.0), (1.0 + 1.0 / 256.0, 1.0), (1.0 + 3.0 / 256.0, 1.0 + 1.0 / 64.0)] {
+    for (x, expected) in
+        [(1.0, 1.0), (1.0 + 1.0 / 256.0, 1.0), (1.0 + 3.0 / 256.0, 1.0 + 1.0 / 64.0)]
+    {
         assert_eq!(from_bf16(to_bf16(x)), expected);
     }
     assert!(from_bf16(to_bf16(f32::NAN)).is_nan());
@@ -220,7 +223,8 @@ fn pairs_of_bf16() {
 #[test]
 fn attention_to_a_cache() {
     let mut rng = Rng::new(8);
-    for (group, dim, len, stride) in [(1, 8, 3, 8), (3, 64, 9, 100), (2, 20, 5, 41), (2, 80, 4, 80)] {
+    for (group, dim, len, stride) in [(1, 8, 3, 8), (3, 64, 9, 100), (2, 20, 5, 41), (2, 80, 4, 80)]
+    {
         let (q, cache) = (random(group * dim, &mut rng), random(len * stride, &mut rng));
         let rows = Cached { rows: &cache, stride, len, dim };
         let row = len + 2;
@@ -234,7 +238,8 @@ fn attention_to_a_cache() {
                 close(f64::from(scores[g * row + j]), f64::from(expected), 1e-5);
             }
             for i in 0..dim {
-                let mixed: f32 = (0..len).map(|j| scores[g * row + j] * cache[j * stride + i]).sum();
+                let mixed: f32 =
+                    (0..len).map(|j| scores[g * row + j] * cache[j * stride + i]).sum();
                 close(f64::from(out[g * dim + i]), f64::from(1.0 + mixed), 1e-5);
             }
         }
