@@ -268,7 +268,7 @@ fn train(model: LoadedModel, kind: &str, threads: usize, put: Put<'_>) -> anyhow
     if kind == "lora" {
         let lora = LoraConfig {
             rank: LORA_RANK,
-            alpha: 2.0 * LORA_RANK as f32,
+            alpha: 2.0 * LORA_RANK as f64,
             dropout: 0.0,
             target_modules: vec!["all-linear".to_owned()],
         };
