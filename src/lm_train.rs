@@ -24,7 +24,7 @@ use skinner_run::{host, report};
 
 use crate::lm_recipe::LmRecipe;
 use crate::lm_samples;
-use crate::train::{command_line, default_run_dir, exit_code};
+use crate::train::{command_line, default_run_dir, exit_code, mark_ended};
 use crate::{EvalArgs, TrainArgs, explain, interrupt, note, out};
 
 /// A checkpoint is written at least this often, and at every tenth of a run; but not so often that saving costs
@@ -183,6 +183,7 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         }
     }
     if !prepare(&mut trainer, &recipe.name)? {
+        mark_ended(&dir, Status::Interrupted);
         return Ok(Ended { result: Map::new(), interrupted: true });
     }
     if let Some(checkpoint) = checkpoint {
@@ -277,14 +278,7 @@ impl Run<'_> {
         let ended = self.train_and_evaluate();
         self.bar.finish_and_clear();
         if let Err(error) = &ended {
-            let status = Status::Failed(explain(error));
-            let ended = Some(host::utc_now());
-            if let Err(second) = self.dir.update_info(|info| {
-                info.status = status;
-                info.ended = ended;
-            }) {
-                note(&format!("warning: {second}"));
-            }
+            mark_ended(&self.dir, Status::Failed(explain(error)));
         }
         ended
     }

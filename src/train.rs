@@ -292,14 +292,7 @@ impl<'a> Run<'a> {
         let ended = self.train_and_evaluate();
         self.bar.finish_and_clear();
         if let Err(error) = &ended {
-            let status = Status::Failed(explain(error));
-            let ended = Some(host::utc_now());
-            if let Err(second) = self.dir.update_info(|info| {
-                info.status = status;
-                info.ended = ended;
-            }) {
-                note(&format!("warning: {second}"));
-            }
+            mark_ended(&self.dir, Status::Failed(explain(error)));
         }
         ended
     }
@@ -534,6 +527,14 @@ fn quoted(arg: &str) -> String {
         arg.to_owned()
     } else {
         format!("'{}'", arg.replace('\'', "'\\''"))
+    }
+}
+
+/// Writes into `run.json` how a run ended that has no result.
+pub(crate) fn mark_ended(dir: &RunDir, status: Status) {
+    let ended = Some(host::utc_now());
+    if let Err(error) = dir.update_info(|info| (info.status, info.ended) = (status, ended)) {
+        note(&format!("warning: {error}"));
     }
 }
 
