@@ -1,4 +1,4 @@
-//! `cargo bench -p skinner-nn --bench matrix [THREADS]`: products of SmolLM2's shapes, in GFLOP/s.
+//! `cargo bench -p skinner-nn --bench matrix [THREADS] [NAME]`: products of SmolLM2's shapes, in GFLOP/s.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::time::Instant;
@@ -7,6 +7,8 @@ use skinner_nn::matrix::{Cpu, Operand, Precision};
 
 fn main() {
     let threads = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1);
+    let named =
+        std::env::args().skip(1).find(|arg| arg.parse::<usize>().is_err() && !arg.starts_with('-'));
     println!(
         "multiply-add peak of one thread: {:.0} GFLOP/s",
         skinner_nn::multiply_add_peak() / 1e9
@@ -25,6 +27,10 @@ fn main() {
     for precision in [Precision::F32, Precision::Bf16] {
         let mut cpu = Cpu::new(threads, precision);
         for (name, [m, n, k], flips) in shapes {
+            let name = format!("{precision:?} {name}");
+            if named.as_ref().is_some_and(|named| !name.contains(&named[..])) {
+                continue;
+            }
             let a: Vec<f32> = (0..m * k).map(|i| (i % 13) as f32 * 0.1).collect();
             let b: Vec<f32> = (0..k * n).map(|i| (i % 17) as f32 * 0.1).collect();
             let mut c = vec![0.0; m * n];
@@ -41,7 +47,7 @@ fn main() {
                 .collect();
             seconds.sort_by(f64::total_cmp);
             let rate = 2.0 * (m * n * k) as f64 / seconds[2] / 1e9;
-            println!("{precision:?} {name}: {rate:.0} GFLOP/s, {:.2} ms", seconds[2] * 1e3);
+            println!("{name}: {rate:.0} GFLOP/s, {:.2} ms", seconds[2] * 1e3);
         }
     }
 }

@@ -10,11 +10,9 @@ pub use attend::{Cached, attention_mix, attention_scores};
 pub use few_rows::few_rows;
 pub use row_wise::*;
 
-use std::cell::RefCell;
-
 use crate::kernels::{InstructionSet, instruction_set};
 use crate::team::Team;
-use gemm::{Panels, Product};
+use gemm::{Line, Product};
 
 /// How numbers are rounded before they are multiplied. Sums are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -96,7 +94,8 @@ pub struct Cpu {
     /// Who computes.
     pub team: Team,
     precision: Precision,
-    panels: Panels,
+    packed: Vec<Line>,
+    spare: Vec<Vec<f32>>,
 }
 
 impl std::fmt::Debug for Cpu {
@@ -111,12 +110,32 @@ impl std::fmt::Debug for Cpu {
 impl Cpu {
     /// `threads` threads that multiply in `precision`.
     pub fn new(threads: usize, precision: Precision) -> Self {
-        Self { team: Team::new(threads), precision, panels: Panels::default() }
+        Self { team: Team::new(threads), precision, packed: Vec::new(), spare: Vec::new() }
     }
 
     /// What numbers are rounded to before they are multiplied.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// A buffer of `len` numbers, whatever they are. [`Cpu::keep`] it after use: a fresh one costs a page
+    /// fault for every 4 KiB.
+    pub fn spare(&mut self, len: usize) -> Vec<f32> {
+        let fits = |i: &usize| self.spare[*i].capacity() >= len;
+        let best = (0..self.spare.len()).filter(fits).min_by_key(|&i| self.spare[i].capacity());
+        let mut buffer = best.map_or_else(Vec::new, |i| self.spare.swap_remove(i));
+        buffer.resize(len, 0.0);
+        buffer
+    }
+
+    /// Keeps a buffer for [`Cpu::spare`].
+    pub fn keep(&mut self, buffer: Vec<f32>) {
+        const MOST: usize = 8;
+        self.spare.push(buffer);
+        if self.spare.len() > MOST {
+            self.spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
+            self.spare.truncate(MOST);
+        }
     }
 
     /// `c = a · b`, or `c += a · b`: `a` is `m × k`, `b` is `k × n`, rows of `c` are `c_row` apart.
@@ -136,7 +155,7 @@ impl Cpu {
         #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
         // SAFETY: as the reason says.
         unsafe {
-            gemm::product(&mut self.team, &mut self.panels, &product);
+            gemm::product(&mut self.team, &mut self.packed, &product);
         }
     }
 }
@@ -153,17 +172,12 @@ pub fn product_here(
     c_row: usize,
     accumulate: bool,
 ) {
-    thread_local! {
-        static PANELS: RefCell<Panels> = RefCell::default();
-    }
     let product = checked([m, n, k], a, b, c, c_row, accumulate, Precision::F32);
-    PANELS.with_borrow_mut(|panels| {
-        #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
-        // SAFETY: as the reason says.
-        unsafe {
-            gemm::product_alone(panels, &product);
-        }
-    });
+    #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
+    // SAFETY: as the reason says.
+    unsafe {
+        gemm::product_alone(&product);
+    }
 }
 
 fn checked<'a>(

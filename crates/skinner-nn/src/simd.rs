@@ -34,10 +34,18 @@ pub(crate) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sqrt(a: Self::V) -> Self::V;
     unsafe fn sum(a: Self::V) -> f32;
+    /// [`Simd::sum`] of each, in the same order of additions.
+    #[inline(always)]
+    unsafe fn sum4(v: [Self::V; 4]) -> [f32; 4] {
+        v.map(|v| unsafe { Self::sum(v) })
+    }
     /// `2^n` for whole `n` from -126 to 127.
     unsafe fn pow2(n: Self::V) -> Self::V;
     /// bf16 numbers as f32.
     unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// Says that what lies at `p`, which may be any address, is needed soon.
+    #[inline(always)]
+    unsafe fn prefetch(_p: *const u8) {}
     /// `c + hi(a) hi(b)`, then `+ lo(a) lo(b)`, of lanes that hold two bf16 each.
     unsafe fn dot_bf16(_a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
         unreachable!("only AVX-512 multiplies pairs of bf16")
@@ -144,6 +152,10 @@ mod x86 {
         const LANES: usize = 16;
 
         #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
             unsafe { _mm512_set1_ps(x) }
         }
@@ -193,7 +205,32 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn sum(a: __m512) -> f32 {
-            unsafe { _mm512_reduce_add_ps(a) }
+            unsafe { Self::sum4([a; 4])[0] }
+        }
+        #[inline(always)]
+        unsafe fn sum4([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+            unsafe {
+                // Halves, then quarters, of four vectors come to lie side by side and are added.
+                let (ab, cd) = (
+                    _mm512_add_ps(
+                        _mm512_shuffle_f32x4::<0x44>(a, b),
+                        _mm512_shuffle_f32x4::<0xee>(a, b),
+                    ),
+                    _mm512_add_ps(
+                        _mm512_shuffle_f32x4::<0x44>(c, d),
+                        _mm512_shuffle_f32x4::<0xee>(c, d),
+                    ),
+                );
+                let even = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                let x = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0xdd>(ab, cd));
+                let x = _mm512_add_ps(x, _mm512_permute_ps::<0x4e>(x));
+                let x = _mm512_add_ps(x, _mm512_permute_ps::<0xb1>(x));
+                let firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+                let x = _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, x));
+                let mut sums = [0.0; 4];
+                _mm_storeu_ps(sums.as_mut_ptr(), x);
+                sums
+            }
         }
         #[inline(always)]
         unsafe fn pow2(n: __m512) -> __m512 {
@@ -230,6 +267,10 @@ mod x86 {
         type V = __m256;
         const LANES: usize = 8;
 
+        #[inline(always)]
+        unsafe fn prefetch(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {
             unsafe { _mm256_set1_ps(x) }

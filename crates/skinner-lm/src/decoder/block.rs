@@ -136,7 +136,7 @@ impl Pass<'_> {
     /// From `tape.x` to the block's output. `tape` then holds what [`Pass::backward`] needs.
     pub fn forward(&self, cpu: &mut Cpu, at: &BlockAt, tape: &mut BlockTape, out: &mut Vec<f32>) {
         let (params, model) = (&self.model.params, &self.model);
-        let mut normed = Vec::new();
+        let mut normed = cpu.spare(tape.x.len());
         norm_forward(cpu, params, self.norm_of(at.norm1), &tape.x, &mut normed, &mut tape.norm1);
         at.qkv.forward(cpu, model, &normed, &mut tape.qkv, self.dropout);
         self.position_heads(cpu, at, tape);
@@ -147,9 +147,12 @@ impl Pass<'_> {
         add(cpu, &mut tape.mid, &tape.x);
         norm_forward(cpu, params, self.norm_of(at.norm2), &tape.mid, &mut normed, &mut tape.norm2);
         at.up.forward(cpu, model, &normed, &mut tape.inner, self.dropout);
-        let mut active = Vec::new();
+        let mut active =
+            cpu.spare(tape.x.len() / self.config.hidden_size * self.config.intermediate_size);
         self.activate(cpu, &tape.inner, &mut active);
         at.down.forward(cpu, model, &active, out, self.dropout);
+        cpu.keep(normed);
+        cpu.keep(active);
         add(cpu, out, &tape.mid);
     }
 
@@ -269,12 +272,14 @@ impl Pass<'_> {
     ) {
         let (params, model, dropout) = (&self.model.params, &self.model, self.dropout);
         let width = self.config.hidden_size;
-        let (mut normed, mut d_inner) = (Vec::new(), Vec::new());
+        let tokens = d.len() / width;
+        let inner = tokens * self.config.intermediate_size;
+        let (mut normed, mut d_inner) = (cpu.spare(d.len()), cpu.spare(inner));
         // The MLP.
-        let mut active = Vec::new();
+        let mut active = cpu.spare(inner);
         self.activate(cpu, &tape.inner, &mut active);
         at.down.backward(cpu, model, &active, d, &mut d_inner, grad, dropout);
-        drop(active);
+        cpu.keep(active);
         self.activate_backward(cpu, &mut tape.inner, &d_inner);
         let norm = self.norm_of(at.norm2);
         norm_forward(cpu, params, norm, &tape.mid, &mut normed, &mut tape.norm2);
@@ -283,7 +288,7 @@ impl Pass<'_> {
         norm_backward(cpu, params, norm, &tape.mid, &tape.norm2, &d_inner, d, grad);
         // Attention.
         at.o.backward(cpu, model, &tape.attended, d, &mut d_inner, grad, dropout);
-        let mut d_qkv = Vec::new();
+        let mut d_qkv = cpu.spare(tape.qkv.len());
         attention::backward(
             cpu,
             self.heads(),
@@ -300,5 +305,8 @@ impl Pass<'_> {
         at.qkv.backward(cpu, model, &normed, &d_qkv, &mut d_inner, grad, dropout);
         let norm = (at.norm1, width);
         norm_backward(cpu, params, norm, &tape.x, &tape.norm1, &d_inner, d, grad);
+        for buffer in [normed, d_inner, d_qkv] {
+            cpu.keep(buffer);
+        }
     }
 }

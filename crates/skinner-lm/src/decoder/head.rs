@@ -7,7 +7,7 @@ use super::linear::{Gradient, Model};
 use super::{Decoder, Params};
 
 /// Logits held at once.
-const CHUNK: usize = 1 << 24;
+const CHUNK: usize = 1 << 25;
 
 /// A token that is predicted: where from, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,11 @@ impl<'a> Head<'a> {
         (CHUNK / self.decoder.config.vocab_size).max(16)
     }
 
+    /// Logits of the first chunk.
+    fn chunk_len(&self, targets: usize) -> usize {
+        self.chunk_rows().min(targets) * self.decoder.config.vocab_size
+    }
+
     /// Logits of some rows of hidden states (`rows × vocab_size`).
     pub fn logits(&self, cpu: &mut Cpu, params: &Params<'_>, hidden: &[f32]) -> Vec<f32> {
         let mut logits = Vec::new();
@@ -92,7 +97,7 @@ impl<'a> Head<'a> {
         entropy: bool,
     ) -> TokenScores {
         let mut scores = TokenScores::default();
-        let mut logits = Vec::new();
+        let mut logits = cpu.spare(self.chunk_len(targets.len()));
         for targets in targets.chunks(self.chunk_rows()) {
             let rows = gather(hidden, self.decoder.config.hidden_size, targets);
             self.logits_into(cpu, params, &rows, &mut logits);
@@ -103,6 +108,7 @@ impl<'a> Head<'a> {
                 }
             }
         }
+        cpu.keep(logits);
         scores
     }
 
@@ -195,7 +201,8 @@ impl<'a> Head<'a> {
         let (vocab, width) = (self.decoder.config.vocab_size, self.decoder.config.hidden_size);
         let from = self.decoder.layout.head;
         let scale = self.inverse_temperature;
-        let (mut logits, mut d_rows) = (Vec::new(), Vec::new());
+        let mut logits = cpu.spare(self.chunk_len(targets.len()));
+        let mut d_rows = Vec::new();
         for targets in targets.chunks(self.chunk_rows()) {
             let rows = gather(hidden, width, targets);
             self.logits_into(cpu, &model.params, &rows, &mut logits);
@@ -233,5 +240,6 @@ impl<'a> Head<'a> {
                 cpu.product(sizes, d_logits.flipped(), rows, d_w, width, true);
             }
         }
+        cpu.keep(logits);
     }
 }

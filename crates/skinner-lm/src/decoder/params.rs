@@ -11,17 +11,26 @@ use super::layout::Layout;
 #[derive(Debug)]
 pub struct HalfParams {
     halves: Vec<u16>,
+    /// By where they start; those that lie one after the other (biases of q, k and v) are one.
     vectors: BTreeMap<usize, Vec<f32>>,
 }
 
 impl HalfParams {
     /// Rounds `params`.
     pub fn new(layout: &Layout, params: &[f32]) -> Self {
-        let vectors = layout.tensors().iter().filter(|tensor| !tensor.decays());
-        Self {
-            halves: params.iter().map(|&x| to_bf16(x)).collect(),
-            vectors: vectors.map(|t| (t.offset, params[t.range()].to_vec())).collect(),
+        let mut vectors: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+        for tensor in layout.tensors().iter().filter(|tensor| !tensor.decays()) {
+            let values = &params[tensor.range()];
+            match vectors.last_entry() {
+                Some(mut last) if last.key() + last.get().len() == tensor.offset => {
+                    last.get_mut().extend_from_slice(values);
+                }
+                _ => {
+                    vectors.insert(tensor.offset, values.to_vec());
+                }
+            }
         }
+        Self { halves: params.iter().map(|&x| to_bf16(x)).collect(), vectors }
     }
 }
 
@@ -43,11 +52,15 @@ impl<'a> Params<'a> {
     }
 
     /// # Panics
-    /// If no vector starts at `at`: norms and biases do.
+    /// If there is no vector at `at`: norms and biases are.
     pub(crate) fn vector(&self, at: usize, len: usize) -> &'a [f32] {
         match self {
             Self::F32(params) => &params[at..at + len],
-            Self::Bf16(params) => &params.vectors[&at][..len],
+            Self::Bf16(params) => {
+                let before = params.vectors.range(..=at).next_back();
+                let (start, values) = before.expect("norms and biases are kept");
+                &values[at - start..][..len]
+            }
         }
     }
 

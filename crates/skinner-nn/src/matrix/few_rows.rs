@@ -65,6 +65,8 @@ trait Numbers: Copy {
     unsafe fn load<S: Simd>(self, i: usize) -> S::V;
     /// The first `n` lanes; the others are 0.
     unsafe fn load_first<S: Simd>(self, i: usize, n: usize) -> S::V;
+    /// Where number `i` lies, which need not be there.
+    fn address(self, i: usize) -> *const u8;
 
     unsafe fn run(self, work: Work, from: usize, to: usize, isa: InstructionSet) {
         #[cfg(target_arch = "x86_64")]
@@ -103,6 +105,10 @@ impl Numbers for F32 {
     unsafe fn load_first<S: Simd>(self, i: usize, n: usize) -> S::V {
         unsafe { S::load_first(self.0.add(i), n) }
     }
+    #[inline(always)]
+    fn address(self, i: usize) -> *const u8 {
+        self.0.wrapping_add(i).cast()
+    }
 }
 
 impl Numbers for Bf16 {
@@ -117,6 +123,10 @@ impl Numbers for Bf16 {
             std::ptr::copy_nonoverlapping(self.0.add(i), padded.as_mut_ptr(), n);
             S::load_bf16(padded.as_ptr())
         }
+    }
+    #[inline(always)]
+    fn address(self, i: usize) -> *const u8 {
+        self.0.wrapping_add(i).cast()
     }
 }
 
@@ -154,8 +164,17 @@ unsafe fn tile<S: Simd, W: Numbers, const O: usize, const R: usize>(
         let mut sums = [[S::splat(0.0); R]; O];
         let x = work.x.add(row * work.k);
         let whole = work.k - work.k % S::LANES;
-        let mut i = 0;
+        // The rows after these are fetched while these are multiplied, by each group of rows of `x` a share.
+        let (share, shares) = (row / 4, work.rows.div_ceil(4));
+        let (mut i, mut step) = (0, share);
         while i < whole {
+            if step == 0 {
+                for a in 0..O {
+                    S::prefetch(w.address((o + O + a) * work.k + i));
+                }
+                step = shares;
+            }
+            step -= 1;
             let mut right = [S::splat(0.0); R];
             for b in 0..R {
                 right[b] = S::load(x.add(b * work.k + i));
@@ -178,9 +197,13 @@ unsafe fn tile<S: Simd, W: Numbers, const O: usize, const R: usize>(
                 }
             }
         }
-        for a in 0..O {
-            for b in 0..R {
-                *work.y.add((row + b) * work.y_row + o + a) = S::sum(sums[a][b]);
+        for b in 0..R {
+            let y = work.y.add((row + b) * work.y_row + o);
+            if O == 4 {
+                let four = S::sum4([sums[0][b], sums[1 % O][b], sums[2 % O][b], sums[3 % O][b]]);
+                y.cast::<[f32; 4]>().write_unaligned(four);
+            } else {
+                (0..O).for_each(|a| *y.add(a) = S::sum(sums[a][b]));
             }
         }
     }

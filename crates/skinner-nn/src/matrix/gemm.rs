@@ -9,6 +9,8 @@
     reason = "vector code must be inlined into the function that enables its instructions"
 )]
 
+use std::cell::RefCell;
+
 use super::{Operand, Precision, Source, to_bf16};
 use crate::kernels::InstructionSet;
 #[cfg(target_arch = "x86_64")]
@@ -18,29 +20,29 @@ use crate::team::Team;
 
 /// Rows of the left operand packed at once.
 const M_BLOCK: usize = 2048;
-/// Columns of the right operand packed at once.
+/// Columns of the right operand packed at once by one thread.
 const N_BLOCK: usize = 3072;
 /// Steps of the inner dimension packed at once.
 const K_BLOCK: usize = 1024;
-/// Words of the inner dimension that a tile passes over before the next tile.
-const DEPTH_BLOCK: usize = 256;
 /// Rows of a job.
 const M_JOB: usize = 96;
-/// Panels of columns of a job.
+/// Panels of columns of a job, at most.
 const N_JOB: usize = 4;
+/// Rows of the left operand that a job packs.
+const PACK_ROWS: usize = 128;
 /// Vectors of columns in a panel.
 const NV: usize = 3;
 
 /// Packed operands, on cache lines of their own.
 #[derive(Default)]
-pub(crate) struct Panels {
+pub(super) struct Panels {
     a: Vec<Line>,
     b: Vec<Line>,
 }
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "reached by pointer")] [u32; 16]);
+pub(super) struct Line(#[expect(dead_code, reason = "reached by pointer")] [u32; 16]);
 
 fn words(lines: &mut Vec<Line>, count: usize) -> *mut u32 {
     let needed = count.div_ceil(16);
@@ -103,54 +105,58 @@ fn blocks(total: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..total).step_by(size).map(move |start| (start, size.min(total - start)))
 }
 
-/// The product on all threads of the team.
+thread_local! {
+    /// What a thread packs for itself.
+    static OWN: RefCell<Panels> = RefCell::default();
+}
+
+/// The product on all threads of the team: the left operand is packed by all of them for all of them; of the
+/// right one, each job packs the panels it needs, which then stay in its core's cache.
 ///
 /// # Safety
 /// `c` is valid for `m` rows of `n`, `c_row` apart, and nobody else uses them; the operands cover their
 /// `m × k` and `k × n` elements; the CPU has the instruction set.
-pub(super) unsafe fn product(team: &mut Team, panels: &mut Panels, p: &Product<'_>) {
+pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Product<'_>) {
     let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
+    let panels = p.n.div_ceil(nr);
     for (k0, k_len) in blocks(p.k, K_BLOCK) {
         let depth = p.depth(k_len);
-        for (n0, n_len) in blocks(p.n, N_BLOCK) {
-            let b_panels = n_len.div_ceil(nr);
-            let b = Shared(words(&mut panels.b, b_panels * nr * depth));
-            for (m0, m_len) in blocks(p.m, M_BLOCK) {
-                let a_panels = m_len.div_ceil(mr);
-                let a = Shared(words(&mut panels.a, a_panels * mr * depth));
-                // The right operand is packed once for all blocks of rows.
-                let b_jobs = if m0 == 0 { b_panels } else { 0 };
-                let a_group = 4;
-                team.for_range(b_jobs + a_panels.div_ceil(a_group), |job| unsafe {
-                    if job < b_jobs {
-                        let to = b.get().add(job * nr * depth);
-                        let first = n0 + job * nr;
-                        pack(p, &p.b.flipped(), first, nr.min(p.n - first), nr, k0, k_len, to);
-                        return;
-                    }
-                    let start = (job - b_jobs) * a_group;
-                    for panel in start..(start + a_group).min(a_panels) {
-                        let to = a.get().add(panel * mr * depth);
-                        let first = m0 + panel * mr;
-                        pack(p, &p.a, first, mr.min(p.m - first), mr, k0, k_len, to);
+        for (m0, m_len) in blocks(p.m, M_BLOCK) {
+            let a = Shared(words(shared, m_len.div_ceil(mr) * mr * depth));
+            team.for_range(m_len.div_ceil(PACK_ROWS), |job| {
+                let first = job * PACK_ROWS;
+                let rows = PACK_ROWS.min(m_len - first);
+                let to = unsafe { a.get().add(first * depth) };
+                unsafe { pack(p, &p.a, m0 + first, rows, mr, k0, k_len, to) };
+            });
+            // Enough jobs that no thread waits long for another.
+            let wanted = if team.threads() == 1 { 1 } else { 6 * team.threads() };
+            let together = (panels / wanted).clamp(1, N_JOB);
+            let groups = panels.div_ceil(together);
+            let m_jobs = wanted.div_ceil(groups).min(m_len.div_ceil(M_JOB));
+            let m_step = m_len.div_ceil(m_jobs).next_multiple_of(mr);
+            team.for_range(groups * m_jobs, |job| {
+                let (i, j) = ((job % m_jobs) * m_step, (job / m_jobs) * together * nr);
+                let (rows, columns) =
+                    (m_step.min(m_len.saturating_sub(i)), (together * nr).min(p.n - j));
+                OWN.with_borrow_mut(|own| unsafe {
+                    let b = words(&mut own.b, columns.div_ceil(nr) * nr * depth);
+                    pack(p, &p.b.flipped(), j, columns, nr, k0, k_len, b);
+                    for (first, rows) in blocks(rows, M_JOB) {
+                        let tiles = Tiles {
+                            depth,
+                            rows,
+                            columns,
+                            a: a.get().add((i + first) * depth),
+                            b,
+                            c: p.c.add((m0 + i + first) * p.c_row + j),
+                            c_row: p.c_row,
+                            accumulate: p.accumulate || k0 > 0,
+                        };
+                        tiles.run(p.isa, p.pairs);
                     }
                 });
-                let m_jobs = m_len.div_ceil(M_JOB);
-                team.for_range(m_jobs * b_panels.div_ceil(N_JOB), |job| unsafe {
-                    let (i, j) = ((job % m_jobs) * M_JOB, (job / m_jobs) * N_JOB);
-                    let tiles = Tiles {
-                        depth,
-                        rows: M_JOB.min(m_len - i),
-                        columns: (N_JOB * nr).min(n_len - j * nr),
-                        a: a.get().add(i * depth),
-                        b: b.get().add(j * nr * depth),
-                        c: p.c.add((m0 + i) * p.c_row + n0 + j * nr),
-                        c_row: p.c_row,
-                        accumulate: p.accumulate || k0 > 0,
-                    };
-                    tiles.run(p.isa, p.pairs);
-                });
-            }
+            });
         }
     }
 }
@@ -159,40 +165,36 @@ pub(super) unsafe fn product(team: &mut Team, panels: &mut Panels, p: &Product<'
 ///
 /// # Safety
 /// As [`product`].
-pub(super) unsafe fn product_alone(panels: &mut Panels, p: &Product<'_>) {
+pub(super) unsafe fn product_alone(p: &Product<'_>) {
     let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
-    for (k0, k_len) in blocks(p.k, K_BLOCK) {
-        let depth = p.depth(k_len);
-        for (n0, n_len) in blocks(p.n, N_BLOCK) {
-            let b = words(&mut panels.b, n_len.div_ceil(nr) * nr * depth);
-            for (i, (first, width)) in blocks(n_len, nr).enumerate() {
-                let to = unsafe { b.add(i * nr * depth) };
-                unsafe { pack(p, &p.b.flipped(), n0 + first, width, nr, k0, k_len, to) };
-            }
-            for (m0, m_len) in blocks(p.m, M_JOB) {
-                let a = words(&mut panels.a, m_len.div_ceil(mr) * mr * depth);
-                for (i, (first, width)) in blocks(m_len, mr).enumerate() {
-                    let to = unsafe { a.add(i * mr * depth) };
-                    unsafe { pack(p, &p.a, m0 + first, width, mr, k0, k_len, to) };
+    OWN.with_borrow_mut(|own| {
+        for (k0, k_len) in blocks(p.k, K_BLOCK) {
+            let depth = p.depth(k_len);
+            for (n0, n_len) in blocks(p.n, N_BLOCK) {
+                let b = words(&mut own.b, n_len.div_ceil(nr) * nr * depth);
+                unsafe { pack(p, &p.b.flipped(), n0, n_len, nr, k0, k_len, b) };
+                for (m0, m_len) in blocks(p.m, M_JOB) {
+                    let a = words(&mut own.a, m_len.div_ceil(mr) * mr * depth);
+                    unsafe { pack(p, &p.a, m0, m_len, mr, k0, k_len, a) };
+                    let tiles = Tiles {
+                        depth,
+                        rows: m_len,
+                        columns: n_len,
+                        a,
+                        b,
+                        c: unsafe { p.c.add(m0 * p.c_row + n0) },
+                        c_row: p.c_row,
+                        accumulate: p.accumulate || k0 > 0,
+                    };
+                    unsafe { tiles.run(p.isa, p.pairs) };
                 }
-                let tiles = Tiles {
-                    depth,
-                    rows: m_len,
-                    columns: n_len,
-                    a,
-                    b,
-                    c: unsafe { p.c.add(m0 * p.c_row + n0) },
-                    c_row: p.c_row,
-                    accumulate: p.accumulate || k0 > 0,
-                };
-                unsafe { tiles.run(p.isa, p.pairs) };
             }
         }
-    }
+    });
 }
 
-/// Writes rows `first..first + rows` of an operand as a panel: for each step of the inner dimension (two of
-/// bf16), one word a row, zeros up to `width`.
+/// Writes rows `first..first + rows` of an operand as panels of `width` rows: for each step of the inner
+/// dimension (two of bf16), one word a row, zeros where rows are missing.
 unsafe fn pack(
     p: &Product<'_>,
     operand: &Operand<'_>,
@@ -228,71 +230,112 @@ unsafe fn pack_any(
     p: &Product<'_>,
     operand: &Operand<'_>,
     [first, rows, width, k0, k_len]: [usize; 5],
-    #[allow(unused, reason = "there are no such instructions elsewhere")] avx2: bool,
+    avx2: bool,
     to: *mut u32,
 ) {
     let (row, col) = (operand.row, operand.col);
     let start = first * row + k0 * col;
+    let bf16 = p.precision == Precision::Bf16;
     unsafe {
         match operand.source {
             Source::F32(x) => {
                 let at = x.as_ptr().add(start);
                 let half = |i| u32::from(to_bf16(*at.add(i)));
-                #[cfg(target_arch = "x86_64")]
-                if avx2 && col == 1 && rows == width && width.is_multiple_of(8) && !p.pairs {
-                    if p.precision == Precision::Bf16 {
-                        transpose::<true>(at, row, k_len, width, to);
-                    } else {
-                        transpose::<false>(at, row, k_len, width, to);
-                    }
-                    return;
-                }
-                match (p.pairs, p.precision) {
-                    (true, _) => pack_pairs(rows, k_len, width, to, row, col, half),
-                    (_, Precision::F32) => {
-                        pack_words(rows, k_len, width, to, row, col, |i| (*at.add(i)).to_bits());
-                    }
-                    (_, Precision::Bf16) => {
-                        pack_words(rows, k_len, width, to, row, col, |i| half(i) << 16);
-                    }
+                if p.pairs {
+                    pack_pairs([rows, k_len, width], to, row, col, half);
+                } else if row == 1 && bf16 {
+                    copy_rows([rows, k_len, width], to, col, |i| half(i) << 16);
+                } else if row == 1 {
+                    copy_rows([rows, k_len, width], to, col, |i| (*at.add(i)).to_bits());
+                } else if bf16 {
+                    let get = |i| half(i) << 16;
+                    transpose_rows::<true>([rows, k_len, width], to, (at, row, col), avx2, get);
+                } else {
+                    let get = |i| (*at.add(i)).to_bits();
+                    transpose_rows::<false>([rows, k_len, width], to, (at, row, col), avx2, get);
                 }
             }
             Source::Bf16(x) => {
                 let at = x.as_ptr().add(start);
                 let half = |i| u32::from(*at.add(i));
                 if p.pairs {
-                    pack_pairs(rows, k_len, width, to, row, col, half);
+                    pack_pairs([rows, k_len, width], to, row, col, half);
+                } else if row == 1 {
+                    copy_rows([rows, k_len, width], to, col, |i| half(i) << 16);
                 } else {
-                    pack_words(rows, k_len, width, to, row, col, |i| half(i) << 16);
+                    let at = std::ptr::null();
+                    let get = |i| half(i) << 16;
+                    transpose_rows::<false>([rows, k_len, width], to, (at, row, col), false, get);
                 }
             }
         }
     }
 }
 
-/// Rows that lie one after the other become columns, eight by eight; `ROUND` to bf16.
-#[cfg(target_arch = "x86_64")]
+/// Packs an operand whose rows lie side by side, step by step of the inner dimension.
 #[inline(always)]
-unsafe fn transpose<const ROUND: bool>(
-    from: *const f32,
-    row: usize,
-    k_len: usize,
-    width: usize,
+unsafe fn copy_rows(
+    [rows, k_len, width]: [usize; 3],
     to: *mut u32,
+    col: usize,
+    get: impl Fn(usize) -> u32,
 ) {
-    let whole = k_len - k_len % 8;
-    unsafe {
-        for r in (0..width).step_by(8) {
-            for k in (0..whole).step_by(8) {
-                transpose8::<ROUND>(from.add(r * row + k), row, to.add(k * width + r), width);
-            }
-            for k in whole..k_len {
-                for i in r..r + 8 {
-                    let x = *from.add(i * row + k);
-                    let word = if ROUND { u32::from(to_bf16(x)) << 16 } else { x.to_bits() };
-                    *to.add(k * width + i) = word;
+    // A few steps at a time: rows that are a multiple of a page apart share few places of a cache.
+    const STEPS: usize = 8;
+    for (k0, steps) in blocks(k_len, STEPS) {
+        for (first, there) in blocks(rows, width) {
+            for k in k0..k0 + steps {
+                let to = unsafe { to.add(first * k_len + k * width) };
+                let to = unsafe { std::slice::from_raw_parts_mut(to, width) };
+                let from = k * col + first;
+                match <&mut [u32; 8]>::try_from(&mut *to) {
+                    Ok(to) if there == 8 => {
+                        to.iter_mut().enumerate().for_each(|(r, word)| *word = get(from + r));
+                    }
+                    _ => {
+                        let (to, none) = to.split_at_mut(there);
+                        to.iter_mut().enumerate().for_each(|(r, word)| *word = get(from + r));
+                        none.fill(0);
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Packs an operand by columns, some steps of the inner dimension at a time, so that what is read and
+/// written stays in the first-level cache.
+#[inline(always)]
+unsafe fn transpose_rows<const ROUND: bool>(
+    [rows, k_len, width]: [usize; 3],
+    to: *mut u32,
+    (from, row, col): (*const f32, usize, usize),
+    #[allow(unused, reason = "there are no such instructions elsewhere")] avx2: bool,
+    get: impl Fn(usize) -> u32,
+) {
+    const STEPS: usize = 32;
+    unsafe {
+        for (first, there) in blocks(rows, width) {
+            let to = to.add(first * k_len);
+            for (k0, steps) in blocks(k_len, STEPS) {
+                let mut r = 0;
+                #[cfg(target_arch = "x86_64")]
+                if avx2 && col == 1 && steps.is_multiple_of(8) {
+                    while r + 8 <= there {
+                        for k in (k0..k0 + steps).step_by(8) {
+                            let from = from.add((first + r) * row + k);
+                            transpose8::<ROUND>(from, row, to.add(k * width + r), width);
+                        }
+                        r += 8;
+                    }
+                }
+                for r in r..there {
+                    for k in k0..k0 + steps {
+                        *to.add(k * width + r) = get((first + r) * row + k * col);
+                    }
+                }
+            }
+            fill(there, width, k_len, to);
         }
     }
 }
@@ -348,44 +391,23 @@ unsafe fn fill(rows: usize, width: usize, depth: usize, to: *mut u32) {
 }
 
 #[inline(always)]
-unsafe fn pack_words(
-    rows: usize,
-    k_len: usize,
-    width: usize,
+unsafe fn pack_pairs(
+    [rows, k_len, width]: [usize; 3],
     to: *mut u32,
     row: usize,
     col: usize,
     get: impl Fn(usize) -> u32,
 ) {
-    unsafe {
-        if row == 1 {
-            for k in 0..k_len {
-                let to = std::slice::from_raw_parts_mut(to.add(k * width), rows);
-                to.iter_mut().enumerate().for_each(|(r, word)| *word = get(k * col + r));
-            }
-        } else {
-            // Sixteen steps at a time, so that what is written stays in the first-level cache.
-            for (k0, len) in blocks(k_len, 16) {
-                for r in 0..rows {
-                    let from = r * row + k0 * col;
-                    let to = to.add(k0 * width + r);
-                    if len == 16 && col == 1 {
-                        (0..16).for_each(|k| *to.add(k * width) = get(from + k));
-                    } else {
-                        (0..len).for_each(|k| *to.add(k * width) = get(from + k * col));
-                    }
-                }
-            }
-        }
-        fill(rows, width, k_len, to);
+    let depth = k_len.div_ceil(2);
+    for (first, there) in blocks(rows, width) {
+        let get = |i: usize| get(first * row + i);
+        unsafe { pack_panel_of_pairs([there, k_len, width], to.add(first * depth), row, col, get) };
     }
 }
 
 #[inline(always)]
-unsafe fn pack_pairs(
-    rows: usize,
-    k_len: usize,
-    width: usize,
+unsafe fn pack_panel_of_pairs(
+    [rows, k_len, width]: [usize; 3],
     to: *mut u32,
     row: usize,
     col: usize,
@@ -478,38 +500,23 @@ impl Tiles {
     #[inline(always)]
     unsafe fn all<S: Simd, const MR: usize, const PAIRS: bool>(self) {
         let nr = NV * S::LANES;
-        let mut d0 = 0;
-        // One pass even without depth: the result is then zero.
-        loop {
-            let depth = DEPTH_BLOCK.min(self.depth - d0);
-            let mut j = 0;
-            while j < self.columns {
-                let mut i = 0;
-                while i < self.rows {
-                    let tile = Self {
-                        depth,
-                        rows: MR.min(self.rows - i),
-                        columns: nr.min(self.columns - j),
-                        a: unsafe { self.a.add(i * self.depth + d0 * MR) },
-                        b: unsafe { self.b.add(j * self.depth + d0 * nr) },
-                        c: unsafe { self.c.add(i * self.c_row + j) },
-                        c_row: self.c_row,
-                        accumulate: self.accumulate || d0 > 0,
-                    };
-                    unsafe {
-                        match tile.columns.div_ceil(S::LANES) {
-                            3 => tile.one::<S, MR, 3, PAIRS>(),
-                            2 => tile.one::<S, MR, 2, PAIRS>(),
-                            _ => tile.one::<S, MR, 1, PAIRS>(),
-                        }
+        for (j, columns) in blocks(self.columns, nr) {
+            for (i, rows) in blocks(self.rows, MR) {
+                let tile = Self {
+                    rows,
+                    columns,
+                    a: unsafe { self.a.add(i * self.depth) },
+                    b: unsafe { self.b.add(j * self.depth) },
+                    c: unsafe { self.c.add(i * self.c_row + j) },
+                    ..self
+                };
+                unsafe {
+                    match columns.div_ceil(S::LANES) {
+                        3 => tile.one::<S, MR, 3, PAIRS>(),
+                        2 => tile.one::<S, MR, 2, PAIRS>(),
+                        _ => tile.one::<S, MR, 1, PAIRS>(),
                     }
-                    i += MR;
                 }
-                j += nr;
-            }
-            d0 += depth;
-            if d0 >= self.depth {
-                break;
             }
         }
     }

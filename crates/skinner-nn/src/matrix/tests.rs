@@ -209,11 +209,11 @@ fn pairs_of_bf16() {
         let mut product = checked([m, n, k], left, right, &mut by_pairs, n, false, precision);
         product.pairs = true;
         // SAFETY: sizes were checked, features were detected.
-        unsafe { gemm::product_alone(&mut Panels::default(), &product) };
+        unsafe { gemm::product_alone(&product) };
         let mut product = checked([m, n, k], left, right, &mut by_ones, n, false, precision);
         product.pairs = false;
         // SAFETY: as above.
-        unsafe { gemm::product_alone(&mut Panels::default(), &product) };
+        unsafe { gemm::product_alone(&product) };
         for (x, y) in by_pairs.iter().zip(&by_ones) {
             assert!((x - y).abs() < 1e-4, "{x} is not {y}");
         }
