@@ -76,6 +76,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "lm")]
         AnyRecipe::Language(recipe) => return crate::lm_train::eval(args, &recipe),
     };
+    args.device.expect_cpu()?;
     let checkpoint = find_checkpoint(&run_dir, &args.checkpoint)?;
     let (algorithm, envs) = train::load(&recipe, &checkpoint)?;
     let (policy, moments) = (&algorithm.learner().policy, envs.obs_statistics());

@@ -13,10 +13,10 @@ use serde_json::{Map, Value, json};
 use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::adapter::{LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Dataset};
+use skinner_lm::tensor::{DeviceKind, Machine};
 use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Trainer};
 use skinner_lm::{Dtype, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
-use skinner_run::error::RunError;
 use skinner_run::history::History;
 use skinner_run::logger::{LogOffsets, Logger};
 use skinner_run::run_dir::{RunDir, RunInfo, Status};
@@ -24,13 +24,20 @@ use skinner_run::{host, report};
 
 use crate::lm_recipe::LmRecipe;
 use crate::lm_samples;
-use crate::train::{command_line, default_run_dir, exit_code, mark_ended};
-use crate::{EvalArgs, TrainArgs, explain, interrupt, note, out};
+use crate::train::{command_line, default_run_dir, exit_code, mark_ended, seed_dirs};
+use crate::{DeviceArgs, EvalArgs, TrainArgs, explain, interrupt, note, out};
 
 /// A checkpoint is written at least this often, and at every tenth of a run; but not so often that saving costs
 /// more than a twentieth.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const CHECKPOINTS_KEPT: usize = 2;
+
+impl DeviceArgs {
+    /// The device, or an error that says what is missing; `threads` are the CPU's.
+    pub(crate) fn open(&self, threads: usize) -> anyhow::Result<Machine> {
+        Ok(self.device.parse::<DeviceKind>()?.open(threads)?)
+    }
+}
 
 /// Runs `skinner train` of a language model.
 pub(crate) fn train(args: &TrainArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCode> {
@@ -45,7 +52,7 @@ pub(crate) fn train(args: &TrainArgs, recipe: &LmRecipe) -> anyhow::Result<ExitC
         } else if !ended.interrupted {
             out(&summary(&ended.result, &path))?;
         }
-        return Ok(exit_code(ended.interrupted, &path));
+        return Ok(exit_code(ended.interrupted, ended.saved, &path));
     };
     let path = args
         .run_dir
@@ -61,25 +68,14 @@ fn train_seeds(
     count: u64,
     path: &Path,
 ) -> anyhow::Result<ExitCode> {
-    if RunDir::is_run(path) {
-        bail!("{} holds a single run: choose another --run-dir for several seeds", path.display());
-    }
-    let first = recipe.run.seed;
-    if first.checked_add(count).is_none_or(|after| i64::try_from(after).is_err()) {
-        bail!("--seeds {count} from seed {first} goes beyond 2^63");
-    }
-    let dir = |seed: u64| path.join(format!("seed-{seed}"));
-    if let Some(taken) = (first..first + count).map(dir).find(|d| !args.resume && RunDir::is_run(d))
-    {
-        bail!(RunError::HoldsARun { path: taken });
-    }
     let mut runs = Vec::new();
-    let mut interrupted = false;
-    for seed in first..first + count {
+    let (mut interrupted, mut saved) = (false, false);
+    for (seed, dir) in seed_dirs(path, recipe.run.seed, count, args.resume)? {
         let mut seeded = recipe.clone();
         seeded.run.seed = seed;
-        let ended = run(args, &seeded, &dir(seed)).with_context(|| format!("seed {seed}"))?;
+        let ended = run(args, &seeded, &dir).with_context(|| format!("seed {seed}"))?;
         interrupted |= ended.interrupted;
+        saved |= ended.saved;
         if !args.json && !ended.interrupted {
             out(&format!("seed {seed}: {}", eval_line(&ended.result)))?;
         }
@@ -94,12 +90,14 @@ fn train_seeds(
     if args.json {
         out(&json!({ "run_dir": path, "runs": runs }).to_string())?;
     }
-    Ok(exit_code(interrupted, path))
+    Ok(exit_code(interrupted, saved, path))
 }
 
 struct Ended {
     result: Map<String, Value>,
     interrupted: bool,
+    /// Whether there is a checkpoint to continue from.
+    saved: bool,
 }
 
 /// Everything of a run that a checkpoint holds beside tensors.
@@ -132,13 +130,15 @@ struct Run<'a> {
 fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, |n| n as usize);
+    let machine = args.device.open(threads)?;
+    let device = machine.name();
     let root = SeedSequence::new(recipe.run.seed);
     // Data and model first: a recipe that cannot run leaves no directory behind.
     let dataset = data::load(&recipe.run.data, &root.child(STREAM_DATA))
         .map_err(|error| hint_at_data(error, &recipe.run.data.path))?;
     let lora = recipe.run.lora.as_ref();
     let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
-    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, threads)?;
+    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, machine)?;
     let text = recipe.to_toml()?;
     let info = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -148,12 +148,13 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         env: recipe.model_name(),
         seed: recipe.run.seed,
         threads,
-        device: "cpu".into(),
+        device,
         cpu: host::cpu_name(),
         started: host::utc_now(),
         ..RunInfo::default()
     };
     let (dir, checkpoint) = if args.resume {
+        warn_of_another_device(path, &info.device);
         let resumed = RunDir::resume(path, &text, &info)?;
         for warning in &resumed.warnings {
             note(&format!("warning: {warning}"));
@@ -173,7 +174,7 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
             && let Some(result) = info.result
         {
             note(&format!("{} is finished; this is its result", path.display()));
-            return Ok(Ended { result, interrupted: false });
+            return Ok(Ended { result, interrupted: false, saved: true });
         }
         (best, evaluated) = (state.best, state.evaluated);
         note(&format!("resuming {} from step {}", path.display(), checkpoint.step));
@@ -184,7 +185,8 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
     }
     if !prepare(&mut trainer, &recipe.name)? {
         mark_ended(&dir, Status::Interrupted);
-        return Ok(Ended { result: Map::new(), interrupted: true });
+        let saved = checkpoint.is_some();
+        return Ok(Ended { result: Map::new(), interrupted: true, saved });
     }
     if let Some(checkpoint) = checkpoint {
         restore(&mut trainer, checkpoint)?;
@@ -208,6 +210,17 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         bar,
     };
     run.go()
+}
+
+/// The same numbers come out only where the same device computes them.
+fn warn_of_another_device(path: &Path, device: &str) {
+    let before = RunDir::open(path).and_then(|dir| dir.info());
+    if let Some(before) = before.ok().filter(|info| info.device != device) {
+        let before = before.device;
+        note(&format!(
+            "warning: this run was on the device `{before}`; on `{device}` it rounds otherwise from here on"
+        ));
+    }
 }
 
 /// The small sets of the repository are named relative to it.
@@ -481,7 +494,7 @@ impl Run<'_> {
             info.ended = Some(host::utc_now());
             info.checkpoint_sha256 = Some(hash);
         })?;
-        Ok(Ended { result, interrupted: true })
+        Ok(Ended { result, interrupted: true, saved: true })
     }
 
     fn facts(&self, seconds: f64, rate: f64) -> Map<String, Value> {
@@ -526,7 +539,7 @@ impl Run<'_> {
             info.checkpoint_sha256 = Some(hash.to_owned());
         })?;
         report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
-        Ok(Ended { result, interrupted: false })
+        Ok(Ended { result, interrupted: false, saved: true })
     }
 }
 
@@ -574,7 +587,8 @@ pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCod
     let lora = recipe.run.lora.as_ref();
     let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, threads)?;
+    let machine = args.device.open(threads)?;
+    let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, machine)?;
     if !prepare(&mut trainer, &recipe.name)? {
         return Ok(ExitCode::from(crate::INTERRUPTED));
     }

@@ -126,12 +126,32 @@ pub(crate) struct TrainArgs {
     /// Threads: of one run's environments, or seeds at a time [default: one, or all cores for seeds]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
-    /// Where networks are computed
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DeviceArgs {
+    /// What computes: `cpu`; for language models also `cuda`, `vulkan`, `metal`, or `flex` (slow: Burn on the CPU,
+    /// to compare with), where it is built in
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
+}
+
+impl DeviceArgs {
+    /// Environments' networks are small: they have no other device.
+    fn expect_cpu(&self) -> anyhow::Result<()> {
+        if self.device == "cpu" {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "--device {} is not available: networks that act in environments are computed on the `cpu`",
+            self.device
+        )
+    }
 }
 
 #[derive(clap::Args)]
@@ -153,6 +173,8 @@ pub(crate) struct EvalArgs {
     /// Play one episode in the terminal
     #[arg(long)]
     show: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     json: bool,

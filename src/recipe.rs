@@ -38,6 +38,8 @@ embedded![
     "a2c-cartpole",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh",
+    #[cfg(feature = "lm")]
+    "dpo-smollm2-hh-tiny",
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
@@ -46,11 +48,15 @@ embedded![
     "ppo-pendulum",
     #[cfg(feature = "lm")]
     "pretrain-shakespeare",
+    #[cfg(feature = "lm")]
+    "pretrain-shakespeare-tiny",
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k",
+    #[cfg(feature = "lm")]
+    "sft-smollm2-gsm8k-tiny",
 ];
 
 /// What a recipe says, with every default filled in.

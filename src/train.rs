@@ -36,18 +36,13 @@ struct Ended {
 
 /// Runs `skinner train`.
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
-    if args.device != "cpu" {
-        bail!(
-            "--device {} is not available: these networks are computed on the `cpu`",
-            args.device
-        );
-    }
     interrupt::listen()?;
     let recipe = match AnyRecipe::load(&args.recipe, &args.sets, args.seed)? {
         AnyRecipe::Control(recipe) => *recipe,
         #[cfg(feature = "lm")]
         AnyRecipe::Language(recipe) => return crate::lm_train::train(args, &recipe),
     };
+    args.device.expect_cpu()?;
     let bars = MultiProgress::with_draw_target(if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
@@ -71,7 +66,7 @@ fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow:
     } else if !ended.interrupted {
         out(&summary(&ended.result, &path))?;
     }
-    Ok(exit_code(ended.interrupted, &path))
+    Ok(exit_code(ended.interrupted, true, &path))
 }
 
 fn train_seeds(
@@ -84,20 +79,10 @@ fn train_seeds(
         Some(path) => path.clone(),
         None => default_run_dir(&format!("{}-seeds-{count}", recipe.name), args.resume),
     };
-    if RunDir::is_run(&path) {
-        bail!("{} holds a single run: choose another --run-dir for several seeds", path.display());
-    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, |n| n as usize).min(count as usize);
-    let first = recipe.run.seed;
-    let Some(after) = first.checked_add(count).filter(|&after| i64::try_from(after).is_ok()) else {
-        bail!("--seeds {count} from seed {first} goes beyond 2^63");
-    };
-    let seeds: Vec<u64> = (first..after).collect();
-    let dirs: Vec<PathBuf> = seeds.iter().map(|seed| path.join(format!("seed-{seed}"))).collect();
-    if let Some(taken) = dirs.iter().find(|dir| !args.resume && RunDir::is_run(dir)) {
-        bail!(RunError::HoldsARun { path: taken.clone() });
-    }
+    let (seeds, dirs): (Vec<u64>, Vec<PathBuf>) =
+        seed_dirs(&path, recipe.run.seed, count, args.resume)?.into_iter().unzip();
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<anyhow::Result<Ended>>>> =
         seeds.iter().map(|_| Mutex::new(None)).collect();
@@ -158,19 +143,47 @@ fn train_seeds(
     if !failures.is_empty() {
         bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
     }
-    Ok(exit_code(interrupted, &path))
+    Ok(exit_code(interrupted, true, &path))
 }
 
-pub(crate) fn exit_code(interrupted: bool, path: &Path) -> ExitCode {
-    if interrupted {
-        note(&format!(
-            "interrupted: a checkpoint is saved in {}; the same command with --resume continues",
-            path.display()
-        ));
-        ExitCode::from(crate::INTERRUPTED)
-    } else {
-        ExitCode::SUCCESS
+/// So many seeds from `first` on, each with its directory below `path`, which holds no run unless it is resumed.
+pub(crate) fn seed_dirs(
+    path: &Path,
+    first: u64,
+    count: u64,
+    resume: bool,
+) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+    if RunDir::is_run(path) {
+        bail!("{} holds a single run: choose another --run-dir for several seeds", path.display());
     }
+    let Some(after) = first.checked_add(count).filter(|&after| i64::try_from(after).is_ok()) else {
+        bail!("--seeds {count} from seed {first} goes beyond 2^63");
+    };
+    let dir = |seed| (seed, path.join(format!("seed-{seed}")));
+    let dirs: Vec<(u64, PathBuf)> = (first..after).map(dir).collect();
+    if let Some((_, taken)) = dirs.iter().find(|(_, dir)| !resume && RunDir::is_run(dir)) {
+        bail!(RunError::HoldsARun { path: taken.clone() });
+    }
+    Ok(dirs)
+}
+
+/// The exit code, and a word to who interrupted; `saved` says whether there is a checkpoint to continue from.
+pub(crate) fn exit_code(interrupted: bool, saved: bool, path: &Path) -> ExitCode {
+    if !interrupted {
+        return ExitCode::SUCCESS;
+    }
+    let path = path.display();
+    note(&if saved {
+        format!(
+            "interrupted: a checkpoint is saved in {path}; the same command with --resume continues"
+        )
+    } else {
+        format!(
+            "interrupted before the first step: {path} has no checkpoint yet; the same command with --resume \
+             begins anew"
+        )
+    });
+    ExitCode::from(crate::INTERRUPTED)
 }
 
 /// A free name below `runs/`: one more than the last taken. To resume, the last one taken.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use skinner_lm::Message;
-use skinner_lm::generate::{Finish, Request, Sampling, Stop};
+use skinner_lm::generate::{Finish, Request, Sampling, Session, Stop, Terms};
 use skinner_nn::matrix::Cpu;
 
 use super::visible::Visible;
@@ -77,6 +77,8 @@ struct Conversation<'a> {
     ready: &'a Ready,
     sampling: Sampling,
     cpu: Cpu,
+    /// Keeps the conversation so far, so that a turn runs what is new of it alone.
+    session: Session<'a>,
     messages: Vec<Message>,
     /// Answers so far, forgotten ones too: each has a seed of its own.
     answers: u32,
@@ -86,9 +88,11 @@ struct Conversation<'a> {
 pub(crate) fn chat(args: &ChatArgs) -> anyhow::Result<()> {
     let sampling = args.sampling.sampling()?;
     let ready = Ready::load(&args.model)?;
+    let engine = ready.engine();
     let mut conversation = Conversation {
         args,
         cpu: ready.cpu(),
+        session: engine.session().keep_prompts(ready.context()),
         ready: &ready,
         sampling,
         messages: Vec::new(),
@@ -141,20 +145,19 @@ impl Conversation<'_> {
             tokenizer: Some(tokenizer),
             max_new_tokens: self.args.max_new_tokens as usize,
         };
-        let mut visible = Visible::new(tokenizer, &stop.strings, false);
+        let terms = Terms { sampling: self.sampling.clone(), stop, alternatives: 0 };
+        let mut visible = Visible::new(tokenizer, &terms.stop.strings, false);
         let mut answer = String::new();
         let mut failed = None;
         let mut read = true;
         interrupt::take();
         let seeds = vec![self.args.sampling.seed().child(self.answers)];
         self.answers = self.answers.wrapping_add(1);
-        let done = self.ready.engine().generate(
-            &mut self.cpu,
-            &[Request { prompt, seeds }],
-            &self.sampling,
-            &stop,
-            &mut |_, _, drawn| {
-                let shown = visible.push(drawn.id).and_then(|text| {
+        self.session.enter(&mut self.cpu, 0, &[Request { prompt, seeds }], &terms)?;
+        let mut finish = Finish::Length;
+        while self.session.rows() > 0 {
+            let ended = self.session.advance(&mut self.cpu, &mut |seen| {
+                let shown = visible.push(seen.drawn.id).and_then(|text| {
                     answer += &text;
                     emit(&text)
                 });
@@ -163,15 +166,18 @@ impl Conversation<'_> {
                     Err(error) => failed = Some(error),
                 }
                 failed.is_none() && read && !interrupt::asked()
-            },
-        )?;
+            });
+            for ended in ended {
+                finish = ended.generated?.finish;
+            }
+        }
         if let Some(error) = failed {
             return Err(error);
         }
         let rest = visible.finish()?;
         let read = read && emit(&rest)? && emit("\n")?;
         self.messages.push(Message::new("assistant", answer + &rest));
-        match done[0][0].finish {
+        match finish {
             Finish::Cancelled if interrupt::take() => note("(stopped)"),
             Finish::Length => note("(ended at the length allowed: see --max-new-tokens)"),
             _ => {}

@@ -10,12 +10,14 @@ use skinner_lm::generate::{Completion, Finish, Request, Stop};
 
 use super::visible::Visible;
 use super::{ModelArgs, Ready, SamplingArgs, emit, read_messages, read_stdin, read_text};
-use crate::{INTERRUPTED, interrupt, note, out};
+use crate::{DeviceArgs, INTERRUPTED, interrupt, note, out};
 
 #[derive(clap::Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Tokens to generate at most
@@ -86,7 +88,7 @@ impl PromptArgs {
 /// Runs `skinner generate`.
 pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let sampling = args.sampling.sampling()?;
-    let ready = Ready::load(&args.model)?;
+    let ready = Ready::load_on(&args.model, Some(&args.device))?;
     let prompt = args.prompt.ids(&ready)?;
     let seeds = (0..args.num_generations).map(|i| args.sampling.seed().child(i)).collect();
     let stop = Stop {
@@ -111,8 +113,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         failed.is_none() && !interrupt::asked()
     };
     let requests = std::slice::from_ref(&request);
-    let mut done =
-        ready.engine().generate(&mut ready.cpu(), requests, &sampling, &stop, &mut watch)?;
+    let mut done = ready.generate(requests, &sampling, &stop, &mut watch)?;
     if let Some(error) = failed {
         return Err(error);
     }

@@ -6,12 +6,14 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::{ModelArgs, Ready, read_messages, read_text};
-use crate::out;
+use crate::{DeviceArgs, out};
 
 #[derive(clap::Args)]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     source: ScoreSource,
     /// Write the conversation up to where an answer begins
@@ -39,7 +41,7 @@ struct ScoreSource {
 /// Runs `skinner score`.
 pub(crate) fn score(args: &ScoreArgs) -> anyhow::Result<()> {
     let source = &args.source;
-    let ready = Ready::load(&args.model)?;
+    let ready = Ready::load_on(&args.model, Some(&args.device))?;
     let (text, ids) = match (&source.messages, &source.text, &source.text_file) {
         (Some(path), ..) => {
             ready.model.conversation(&read_messages(path)?, None, args.add_generation_prompt)?
@@ -55,7 +57,7 @@ pub(crate) fn score(args: &ScoreArgs) -> anyhow::Result<()> {
     if ids.len() < 2 {
         bail!("the text has {} tokens, must have 2 or more: the first is not predicted", ids.len());
     }
-    let scored = ready.engine().score(&mut ready.cpu(), &ids, 0)?;
+    let scored = ready.score(&ids)?;
     let log_probs: Vec<f32> = scored.iter().map(|token| token.log_prob).collect();
     if args.json {
         return out(&json!({"text": text, "ids": ids, "log_probs": log_probs}).to_string());

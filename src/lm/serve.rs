@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod tools;
 mod worker;
 
 use std::convert::Infallible;
@@ -53,6 +54,10 @@ pub(crate) struct ServeArgs {
     /// Completions that are decoded together at most; further ones wait
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_batch: u32,
+    /// Tokens of recent prompts that are kept, so that what a prompt has in common with one is not run again; 0 for
+    /// none
+    #[arg(long, value_name = "TOKENS", default_value_t = 8192)]
+    prompt_cache: usize,
     /// Seed of requests that bring none, in the order in which they come
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -96,8 +101,8 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         jobs,
         load: Arc::clone(&load),
     };
-    let max_batch = args.max_batch as usize;
-    let worker = std::thread::spawn(move || worker::work(ready, max_batch, waiting, &load));
+    let room = (args.max_batch as usize, args.prompt_cache);
+    let worker = std::thread::spawn(move || worker::work(ready, room, waiting, &load));
     announce(args, &server.name, address)?;
     runtime.block_on(async {
         axum::serve(listener, routes(server)).with_graceful_shutdown(interrupted()).await

@@ -23,6 +23,11 @@ const CONTEXT: usize = 96;
 
 /// Writes a model into `dir/model` that says anything at all, with a chat template if asked for.
 fn write_model(dir: &Path, with_template: bool) {
+    write_changed_model(dir, with_template.then_some(TEMPLATE), |_, _| {});
+}
+
+/// The same with tensors that `change` has changed by their names.
+fn write_changed_model(dir: &Path, template: Option<&str>, change: impl Fn(&str, &mut [f32])) {
     let tokenizer = Tokenizer::train_bpe([TEXT].into_iter(), 300).unwrap();
     let config = ModelConfig {
         family: Family::Llama,
@@ -46,13 +51,15 @@ fn write_model(dir: &Path, with_template: bool) {
     let mut rng = Rng::new(5);
     let mut params = decoder.init(&mut rng);
     params.iter_mut().for_each(|x| *x += 0.25 * rng.normal() as f32);
-    let template = ChatTemplate::new(TEMPLATE, None, None).unwrap();
-    let template = with_template.then_some(&template);
+    for tensor in decoder.layout().tensors() {
+        change(&tensor.name, &mut params[tensor.range()]);
+    }
+    let template = template.map(|text| ChatTemplate::new(text, None, None).unwrap());
     let tensors = decoder.layout().tensors().iter();
     let tensors =
         tensors.map(|t| (t.name.clone(), t.shape.clone(), Cow::Borrowed(&params[t.range()])));
-    save_pretrained(&dir.join("model"), &config, &tokenizer, template, tensors, Dtype::F32)
-        .unwrap();
+    let folder = dir.join("model");
+    save_pretrained(&folder, &config, &tokenizer, template.as_ref(), tensors, Dtype::F32).unwrap();
 }
 
 /// A directory with the model, and a conversation in `messages.json`.
@@ -225,8 +232,17 @@ fn chat_answers_line_by_line() {
     );
     let first = format!("{}\n", first["content"].as_str().unwrap());
     assert_eq!(stdout(&one), first);
-    // The second answer knows the first, unless all is forgotten.
+    // The second answer knows the first, unless all is forgotten; it is that to the conversation from its start.
     let twice = run_with_input(dir.path(), &chat, "What is the sea?\nWhat is the sea?\n");
+    let said = first.strip_suffix('\n').unwrap();
+    let asked = json!({"role": "user", "content": "What is the sea?"});
+    let whole = json!([asked, {"role": "assistant", "content": said}, asked]);
+    std::fs::write(dir.path().join("whole.json"), whole.to_string()).unwrap();
+    let second = generated(
+        dir.path(),
+        &["--messages", "whole.json", "--temperature", "0", "--max-new-tokens", "8"],
+    );
+    assert_eq!(stdout(&twice), format!("{first}{}\n", second["content"].as_str().unwrap()));
     assert_ne!(stdout(&twice), first.repeat(2));
     let input = "What is the sea?\n/reset\n\nWhat is the sea?\n/nothing\n/quit\nWhat is the sea?\n";
     let reset = run_with_input(dir.path(), &chat, input);
@@ -241,6 +257,27 @@ fn chat_answers_line_by_line() {
     assert!(stderr(&longest).contains("must have at most 88"), "{}", stderr(&longest));
     let told = args("chat", &["--system", "Sea!", "--temperature", "0", "--max-new-tokens", "8"]);
     assert_ne!(stdout(&run_with_input(dir.path(), &told, "What is the sea?\n")), first);
+}
+
+/// A model whose logits are no numbers is an error, not the same token for ever.
+#[test]
+fn broken_weights_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write_changed_model(dir.path(), Some(TEMPLATE), |name, values| {
+        if name == "model.norm.weight" {
+            values.fill(3e38);
+        }
+    });
+    let said = error(dir.path(), &args("generate", &["--prompt", "The sea"]));
+    assert!(said.contains("token 0") && said.contains("weights are broken"), "{said}");
+    let server = serve::Server::start(dir.path(), &[]);
+    for stream in [false, true] {
+        let body = json!({"prompt": "The sea", "stream": stream}).to_string();
+        let reply = server.ask("POST", "/v1/completions", &body);
+        assert_eq!(reply.status, if stream { 200 } else { 500 });
+        assert!(reply.body.contains("weights are broken"), "{}", reply.body);
+        assert!(reply.body.contains("server_error"), "{}", reply.body);
+    }
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn workplace() -> tempfile::TempDir {
     recipe("sft.toml", "algorithm = \"sft\"\npacking = \"best_fit\"", "completions.jsonl", "");
     recipe("dpo.toml", "algorithm = \"dpo\"\nbeta = 0.1", "pairs.jsonl", "");
     recipe("dpo-lora.toml", "algorithm = \"dpo\"\nloss_type = \"ipo\"", "pairs.jsonl", lora);
-    recipe("kto.toml", "algorithm = \"kto\"", "pairs.jsonl", lora);
+    recipe("kto.toml", "algorithm = \"kto\"", "pairs.jsonl", "");
+    recipe("kto-lora.toml", "algorithm = \"kto\"", "pairs.jsonl", lora);
     dir
 }
 
@@ -76,6 +77,7 @@ fn every_kind_of_recipe_runs() {
         ("dpo.toml", "eval_accuracy"),
         ("dpo-lora.toml", "eval_accuracy"),
         ("kto.toml", "eval_rewards/margins"),
+        ("kto-lora.toml", "eval_rewards/margins"),
     ] {
         let name = recipe.trim_end_matches(".toml");
         let result = train(dir, recipe, name, &[]);
@@ -90,7 +92,7 @@ fn every_kind_of_recipe_runs() {
             "pretrain.toml" | "sft.toml" => {
                 assert!(score < 0.8 * first["eval_loss"].as_f64().unwrap(), "{recipe} {score}");
             }
-            "kto.toml" => assert!(score > 0.0),
+            "kto.toml" | "kto-lora.toml" => assert!(score > 0.0),
             _ => {
                 assert_eq!(first["eval_accuracy"], 0.5);
                 assert!(score > 0.9, "{recipe} {score}");
@@ -98,8 +100,11 @@ fn every_kind_of_recipe_runs() {
         }
         let files: Vec<String> =
             files_below(&dir.join(name)).iter().map(|f| f.display().to_string()).collect();
-        let adapter = recipe.contains("lora") || recipe.contains("kto");
-        let folder = if adapter { "adapter/adapter_config.json" } else { "model/config.json" };
+        let folder = if recipe.contains("lora") {
+            "adapter/adapter_config.json"
+        } else {
+            "model/config.json"
+        };
         for file in ["samples/before.jsonl", "samples/after.jsonl", "report.html", folder] {
             assert!(files.iter().any(|f| f == file), "{recipe}: no {file} in {files:?}");
         }
@@ -182,6 +187,30 @@ fn killed_runs_and_other_threads_leave_the_same_bytes() {
     }
 }
 
+/// Ctrl-C while the reference model is still asked: nothing is saved, and that is what it says.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_before_the_first_step_says_what_is_there() {
+    let dir = workplace();
+    let dir = dir.path();
+    let pair = |i: usize| serde_json::json!({"prompt": "a", "chosen": "b".repeat(40), "rejected": i.to_string()});
+    let pairs: String = (0..6000).map(|i| pair(i).to_string() + "\n").collect();
+    std::fs::write(dir.join("many.jsonl"), pairs).unwrap();
+    let sets = ["--set", "data.path=many.jsonl", "--set", "max_steps=0"];
+    let args = [&["train", "dpo.toml", "--run-dir", "early"][..], &sets].concat();
+    let child = skinner(dir, &args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    while !dir.join("early/run.json").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = stderr(&output);
+    assert!(said.contains("has no checkpoint yet") && !said.contains("is saved"), "{said}");
+    assert!(!dir.join("early/checkpoints/step-0").exists());
+}
+
 #[test]
 fn seeds_are_separate_runs() {
     let dir = workplace();
@@ -218,8 +247,8 @@ fn mistakes_are_named() {
     check("sft.toml", &["data.path=gone.jsonl"], &["gone.jsonl"]);
     check("sft.toml", &["data.path=data/gsm8k"], &["data/gsm8k", "data.path"]);
     check("dpo.toml", &["data.path=completions.jsonl"], &["chosen"]);
-    check("kto.toml", &["lora.rank=0"], &["rank"]);
-    check("kto.toml", &["lora.target_modules=[\"nope\"]"], &["nope", "q_proj"]);
+    check("kto-lora.toml", &["lora.rank=0"], &["rank"]);
+    check("kto-lora.toml", &["lora.target_modules=[\"nope\"]"], &["nope", "q_proj"]);
     check("sft.toml", &["model=no-such-model"], &["no-such-model", "smollm2-135m-instruct"]);
     std::fs::write(dir.join("broken.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{oops\n")
         .unwrap();
@@ -233,17 +262,18 @@ fn mistakes_are_named() {
 fn recipes_of_the_repository() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for recipe in ["pretrain-shakespeare", "sft-smollm2-gsm8k", "dpo-smollm2-hh"] {
-        let shown = stdout(&run(root, &["show", recipe]));
-        for key in ["learning_rate", "micro_batch_tokens", "[data]", "[samples]"] {
-            assert!(shown.contains(key), "{recipe}: {shown}");
+        for recipe in [recipe.to_owned(), format!("{recipe}-tiny")] {
+            let shown = stdout(&run(root, &["show", &recipe]));
+            for key in ["learning_rate", "micro_batch_tokens", "[data]", "[samples]"] {
+                assert!(shown.contains(key), "{recipe}: {shown}");
+            }
         }
     }
     let dir = tempfile::tempdir().unwrap();
     let run_dir = dir.path().join("run").display().to_string();
-    let sets = ["max_steps=3", "batch_size=2", "max_length=33", "model.num_hidden_layers=1"];
-    let mut args = vec!["train", "pretrain-shakespeare", "--json", "--run-dir", &run_dir];
-    let few = ["data.eval_fraction=0.001", "samples.max_new_tokens=5"];
-    sets.iter().chain(&few).for_each(|set| args.extend(["--set", set]));
+    let mut args = vec!["train", "pretrain-shakespeare-tiny", "--json", "--run-dir", &run_dir];
+    let sets = ["max_steps=5", "data.eval_fraction=0.001", "samples.max_new_tokens=5"];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
     let output = run(root, &args);
     assert!(stderr(&output).contains("tokens in"), "{}", stderr(&output));
     assert!(last_json(&output)["eval_loss"].as_f64().unwrap() < 5.0);

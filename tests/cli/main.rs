@@ -1,5 +1,7 @@
 //! The real binary, as a user meets it.
 
+#[cfg(feature = "lm")]
+mod device;
 mod errors;
 mod exactness;
 mod files;

@@ -15,6 +15,7 @@ mod packing;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod read;
+mod remote;
 mod sample;
 mod tokenize;
 
@@ -32,12 +33,16 @@ pub use read::{Row, Rows, file_rows, split_files, stdin_rows};
 pub use sample::{Content, Sample};
 pub use tokenize::{LossOn, Tokenize};
 
+use crate::source::SourceOptions;
+
 /// Where data comes from and how it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// A file (`.jsonl`, `.ndjson`, `.json`, `.txt`, `.md`, also with `.gz`; `.parquet`), a folder
-    /// with files of splits, or `-` for standard input.
+    /// with files of splits, `hf:owner/name` for a data set of the Hugging Face hub, or `-` for standard input. Of
+    /// the hub also `hf:owner/name@revision`, and behind a colon a configuration (`:main`), a split of it
+    /// (`:main/test`) or a file (`:data/train.jsonl`).
     pub path: String,
     /// What the columns mean.
     pub format: Format,
@@ -96,7 +101,7 @@ impl DataConfig {
             !self.path.is_empty(),
             "path",
             &"\"\"",
-            "must name a file, a folder or - (standard input)",
+            "must name a file, a folder, hf:owner/name or - (standard input)",
         )?;
         check(!self.split.is_empty(), "split", &"\"\"", "must name a split, such as train")?;
         let fraction = self.eval_fraction;
@@ -153,15 +158,23 @@ const LABELS: u32 = 1;
 /// # Errors
 /// If a key is wrong, a file cannot be read, its columns do not fit, or nothing is left.
 pub fn load(config: &DataConfig, seed: &SeedSequence) -> Result<Dataset, DataError> {
+    load_with(config, seed, &SourceOptions::from_env)
+}
+
+pub(crate) fn load_with(
+    config: &DataConfig,
+    seed: &SeedSequence,
+    options: remote::Options<'_>,
+) -> Result<Dataset, DataError> {
     config.validate()?;
-    let sources = Sources::of(&config.path, Some(&config.split))?;
+    let sources = Sources::of(&config.path, Some(&config.split), options)?;
     let (mut train, train_counts) = read_samples(&sources, config, config.max_samples)?;
     let mut eval_counts = LoadCounts::default();
     let eval = if config.eval_fraction > 0.0 {
         let mut eval = hold_out(&mut train, config.eval_fraction, seed);
         eval.truncate(config.max_eval_samples.unwrap_or(usize::MAX));
         eval
-    } else if let Some(sources) = eval_sources(config)? {
+    } else if let Some(sources) = eval_sources(config, options)? {
         let (samples, counts) = read_samples(&sources, config, config.max_eval_samples)?;
         eval_counts = counts;
         samples
@@ -185,20 +198,23 @@ const EVAL_SPLITS: [&str; 3] = ["test", "validation", "eval"];
 
 impl Sources {
     /// What `path` names; in a folder the files of `split`, or of the first split to evaluate on.
-    fn of(path: &str, split: Option<&str>) -> Result<Self, DataError> {
+    fn of(
+        path: &str,
+        split: Option<&str>,
+        options: remote::Options<'_>,
+    ) -> Result<Self, DataError> {
         let name = path.to_owned();
         if path == "-" {
             return Ok(Self { name, files: None });
         }
         let folder = Path::new(path);
-        if path.starts_with("hf:") && !folder.exists() {
-            let what = "is a name in a hub, not a file; fetch it and give its folder";
-            return Err(DataError::file(name, what));
+        let splits = split.map_or(EVAL_SPLITS.to_vec(), |split| vec![split]);
+        if remote::is_remote(path) {
+            return Ok(Self { name, files: Some(remote::files(path, &splits, options)?) });
         }
         if !folder.is_dir() {
             return Ok(Self { name, files: Some(vec![folder.to_path_buf()]) });
         }
-        let splits = split.map_or(EVAL_SPLITS.to_vec(), |split| vec![split]);
         for split in &splits {
             let files = split_files(folder, split)?;
             if !files.is_empty() {
@@ -211,9 +227,17 @@ impl Sources {
     }
 }
 
-fn eval_sources(config: &DataConfig) -> Result<Option<Sources>, DataError> {
+fn eval_sources(
+    config: &DataConfig,
+    options: remote::Options<'_>,
+) -> Result<Option<Sources>, DataError> {
     if let Some(path) = &config.eval_path {
-        return Sources::of(path, None).map(Some);
+        return Sources::of(path, None, options).map(Some);
+    }
+    if remote::is_remote(&config.path) {
+        let files = remote::others(&config.path, &config.split, &EVAL_SPLITS, options)?;
+        let name = config.path.clone();
+        return Ok((!files.is_empty()).then_some(Sources { name, files: Some(files) }));
     }
     let folder = Path::new(&config.path);
     if config.path == "-" || !folder.is_dir() {

@@ -24,7 +24,11 @@ pub use params::{HalfParams, Params};
 
 pub(crate) use attention::Heads;
 use block::norm_forward;
+#[cfg(feature = "tensor")]
+pub(crate) use layout::BlockAt;
 pub(crate) use layout::{Linear, NormAt};
+#[cfg(feature = "tensor")]
+pub(crate) use lora::drop_inputs;
 pub(crate) use rope::{Rope, rotate};
 
 use crate::config::{Family, ModelConfig};
@@ -59,6 +63,8 @@ pub enum Keep {
 #[derive(Debug, Default)]
 pub struct Tape {
     blocks: Vec<BlockTape>,
+    /// What blocks compute again, one after the other.
+    shared: BlockTape,
     keep: Keep,
     /// The residual stream after the last block.
     last: Vec<f32>,
@@ -155,14 +161,13 @@ impl Decoder {
         let pass = self.pass(model, batch, &angles);
         tape.blocks[0].x = self.embed(model, batch);
         debug_assert_eq!(tape.blocks[0].x.len(), batch.ids.len() * width);
-        // With checkpointing, blocks share the tape of what is computed again.
-        let mut shared = BlockTape::default();
+        let shared = &mut tape.shared;
         let mut out = Vec::new();
         for (layer, at) in self.layout.blocks.iter().enumerate() {
             let own = if keep == Keep::Nothing { 0 } else { layer };
             if keep == Keep::Inputs {
                 shared.x.clone_from(&tape.blocks[own].x);
-                pass.forward(cpu, at, &mut shared, &mut out);
+                pass.forward(cpu, at, shared, &mut out);
                 each(layer, &shared.qkv);
             } else {
                 pass.forward(cpu, at, &mut tape.blocks[own], &mut out);
@@ -202,12 +207,13 @@ impl Decoder {
         let norm = (self.layout.norm, width);
         let params = &model.params;
         norm_backward(cpu, params, norm, &tape.last, &tape.moments, d_hidden, &mut d, grad);
-        let mut shared = BlockTape::default();
+        let shared = &mut tape.shared;
+        let mut out = Vec::new();
         for (at, own) in self.layout.blocks.iter().zip(&mut tape.blocks).rev() {
             if tape.keep == Keep::Inputs {
                 shared.x.clone_from(&own.x);
-                pass.forward(cpu, at, &mut shared, &mut Vec::new());
-                pass.backward(cpu, at, &mut shared, &mut d, grad);
+                pass.forward(cpu, at, shared, &mut out);
+                pass.backward(cpu, at, shared, &mut d, grad);
             } else {
                 pass.backward(cpu, at, own, &mut d, grad);
             }

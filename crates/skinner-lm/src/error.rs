@@ -73,6 +73,19 @@ pub enum LmError {
     /// Something cannot be generated as asked.
     #[error("{0}")]
     Sampling(String),
+    /// A model says nothing that a token can be drawn from.
+    #[error(
+        "request {request}, completion {completion}, token {token}: the model's logits are not numbers to draw from \
+         (NaN, +inf, or none above -inf): its weights are broken, or overflow in its precision"
+    )]
+    Logits {
+        /// Which request, from 0.
+        request: usize,
+        /// Which of its completions, from 0.
+        completion: usize,
+        /// How many tokens the completion has before, from 0.
+        token: usize,
+    },
     /// Training went astray.
     #[error(
         "step {step}: loss {loss} and gradient norm {grad_norm} are not both finite; a lower learning_rate or \
@@ -97,6 +110,9 @@ pub enum LmError {
         /// What is wrong.
         what: String,
     },
+    /// A device to compute on is not there, or cannot do what is asked of it.
+    #[error("{0}")]
+    Device(String),
     /// Something is wrong with data to train on.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),

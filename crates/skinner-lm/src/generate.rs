@@ -3,6 +3,7 @@
 //! It knows nothing of text but for stop strings. A completion depends on its prompt, its seed, its terms and
 //! the model: not on what else is in the batch or when that came, nor on the number of threads.
 
+mod prefix;
 mod sampling;
 mod score;
 
@@ -19,6 +20,7 @@ use crate::decoder::{
 };
 use crate::error::LmError;
 use crate::tokenizer::{TextStream, Tokenizer};
+use prefix::Kept;
 
 /// Prompt tokens that are run at once.
 const PREFILL: usize = 2048;
@@ -61,14 +63,15 @@ pub struct Seen<'a> {
 }
 
 /// A completion that has ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Ended {
     /// Of which request.
     pub request: usize,
     /// Which of its completions.
     pub completion: usize,
-    /// What was generated.
-    pub generated: Completion,
+    /// What was generated, or why it cannot go on: logits that are no numbers, or tokens that make no text to
+    /// look for stop strings in.
+    pub generated: Result<Completion, LmError>,
 }
 
 /// A prompt and how to go on.
@@ -112,14 +115,27 @@ impl Completion {
 /// Keys and values of some tokens: of each layer, one row a token.
 #[derive(Clone, Debug, Default)]
 struct Cache {
+    ids: Vec<u32>,
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
-    len: usize,
 }
 
 impl Cache {
     fn new(layers: usize) -> Self {
-        Self { keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers], len: 0 }
+        Self { ids: vec![], keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers] }
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Adds the keys and values of some rows of q, k and v.
+    fn extend(&mut self, heads: Heads, layer: usize, qkv: &[f32]) {
+        let (key, width) = (heads.queries * heads.dim, heads.keys * heads.dim);
+        for qkv in qkv.chunks_exact(heads.row()) {
+            self.keys[layer].extend_from_slice(&qkv[key..key + width]);
+            self.values[layer].extend_from_slice(&qkv[key + width..]);
+        }
     }
 }
 
@@ -133,6 +149,7 @@ struct Sequence<'a> {
     rng: Rng,
     completion: Completion,
     text: Option<(TextStream<'a>, String)>,
+    failed: Option<LmError>,
 }
 
 /// Generates with a decoder's weights, lent for its life.
@@ -152,15 +169,24 @@ pub struct Session<'a> {
     active: Vec<Sequence<'a>>,
     /// Of each active completion: what its next token is drawn from.
     logits: Vec<f32>,
+    kept: Kept,
 }
 
 impl<'a> Session<'a> {
+    /// Keeps what prompts left, of at most so many tokens together, the last used ones: what a prompt has in common
+    /// with one of them is not run again. Nothing of what is generated depends on it, not a bit.
+    pub fn keep_prompts(mut self, tokens: usize) -> Self {
+        self.kept.most = tokens;
+        self
+    }
+
     /// Completions under way.
     pub fn rows(&self) -> usize {
         self.active.len()
     }
 
-    /// Runs the prompts of further requests, which are numbered from `first` on.
+    /// Runs the prompts of further requests, which are numbered from `first` on. Returns how many of their tokens
+    /// were known from earlier ones, see [`Session::keep_prompts`].
     ///
     /// # Errors
     /// As [`Engine::check_terms`]; then nothing enters.
@@ -170,19 +196,39 @@ impl<'a> Session<'a> {
         first: usize,
         requests: &[Request],
         terms: &Terms<'a>,
-    ) -> Result<(), LmError> {
+    ) -> Result<usize, LmError> {
         for request in requests {
             self.engine.check_terms(request, terms)?;
         }
         let terms = Arc::new(terms.clone());
-        for (i, prefilled) in self.engine.prefill(cpu, requests).into_iter().enumerate() {
+        let mut known = 0;
+        let prefilled = if self.kept.most == 0 {
+            self.engine.prefill(cpu, requests)
+        } else {
+            requests.iter().flat_map(|request| self.prefill(cpu, request, &mut known)).collect()
+        };
+        for (i, prefilled) in prefilled.into_iter().enumerate() {
             for (j, seed) in requests[i].seeds.iter().enumerate() {
                 let place = (first + i, j);
                 self.active.push(self.engine.begin(place, &prefilled, seed, &terms));
                 self.logits.extend_from_slice(&prefilled.logits);
             }
         }
-        Ok(())
+        Ok(known)
+    }
+
+    /// Runs what is new of a prompt, and keeps it; adds to `known` what is not.
+    fn prefill(&mut self, cpu: &mut Cpu, request: &Request, known: &mut usize) -> Vec<Prefilled> {
+        let prefilled = match self.kept.take(&request.prompt) {
+            Some(cache) => {
+                let new = &request.prompt[cache.len()..];
+                *known += cache.len();
+                vec![self.engine.go_on(cpu, cache, new)]
+            }
+            None => self.engine.prefill(cpu, std::slice::from_ref(request)),
+        };
+        prefilled.iter().for_each(|prefilled| self.kept.put(&prefilled.cache));
+        prefilled
     }
 
     /// Draws a token for every completion under way and returns those that ended with it. `watch` sees every
@@ -198,11 +244,15 @@ impl<'a> Session<'a> {
         self.active = std::mem::take(&mut self.active)
             .into_iter()
             .filter_map(|sequence| {
-                if sequence.completion.finish == Finish::Length && !engine.full(&sequence) {
+                let goes_on = sequence.failed.is_none()
+                    && sequence.completion.finish == Finish::Length
+                    && !engine.full(&sequence);
+                if goes_on {
                     return Some(sequence);
                 }
                 let (request, completion) = sequence.place;
-                ended.push(Ended { request, completion, generated: sequence.completion });
+                let generated = sequence.failed.map_or(Ok(sequence.completion), Err);
+                ended.push(Ended { request, completion, generated });
                 None
             })
             .collect();
@@ -223,6 +273,29 @@ struct Prefilled {
     logits: Vec<f32>,
 }
 
+/// Checks that a prompt can be gone on from.
+pub(crate) fn check(decoder: &Decoder, prompt: &[u32]) -> Result<(), LmError> {
+    if prompt.is_empty() {
+        return Err(LmError::Sampling("the prompt has no tokens: nothing to go on from".into()));
+    }
+    decoder.check(prompt)
+}
+
+/// Checks what is asked for, and returns all its completions, which have no tokens yet.
+pub(crate) fn begin_all(
+    decoder: &Decoder,
+    requests: &[Request],
+    sampling: &Sampling,
+) -> Result<Vec<Vec<Completion>>, LmError> {
+    sampling.validate()?;
+    let begin = |request: &Request| {
+        check(decoder, &request.prompt)?;
+        let empty = Completion { ids: vec![], drawn: vec![], finish: Finish::Length };
+        Ok(vec![empty; request.seeds.len()])
+    };
+    requests.iter().map(begin).collect()
+}
+
 impl<'a> Engine<'a> {
     /// An engine of these weights.
     pub fn new(decoder: &'a Decoder, params: Params<'a>) -> Self {
@@ -234,7 +307,7 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// An empty prompt, one with an unknown token or longer than the context leaves room for; a value of
-    /// `sampling` out of range.
+    /// `sampling` out of range; logits that are no numbers; tokens that make no text to look for stop strings in.
     pub fn generate(
         &self,
         cpu: &mut Cpu,
@@ -243,13 +316,7 @@ impl<'a> Engine<'a> {
         stop: &Stop<'_>,
         watch: &mut dyn FnMut(usize, usize, Drawn) -> bool,
     ) -> Result<Vec<Vec<Completion>>, LmError> {
-        sampling.validate()?;
-        for request in requests {
-            self.check(&request.prompt)?;
-        }
-        let empty = Completion { ids: vec![], drawn: vec![], finish: Finish::Length };
-        let mut done: Vec<Vec<Completion>> =
-            requests.iter().map(|request| vec![empty.clone(); request.seeds.len()]).collect();
+        let mut done = begin_all(self.decoder, requests, sampling)?;
         if stop.max_new_tokens == 0 {
             return Ok(done);
         }
@@ -269,7 +336,7 @@ impl<'a> Engine<'a> {
             session.enter(cpu, from, &requests[from..waiting], &terms)?;
             let mut each = |seen: Seen<'_>| watch(seen.request, seen.completion, seen.drawn);
             for ended in session.advance(cpu, &mut each) {
-                done[ended.request][ended.completion] = ended.generated;
+                done[ended.request][ended.completion] = ended.generated?;
             }
         }
         Ok(done)
@@ -277,16 +344,11 @@ impl<'a> Engine<'a> {
 
     /// Completions that requests may join at any time.
     pub fn session(&'a self) -> Session<'a> {
-        Session { engine: self, active: Vec::new(), logits: Vec::new() }
+        Session { engine: self, active: Vec::new(), logits: Vec::new(), kept: Kept::default() }
     }
 
     fn check(&self, prompt: &[u32]) -> Result<(), LmError> {
-        if prompt.is_empty() {
-            return Err(LmError::Sampling(
-                "the prompt has no tokens: nothing to go on from".into(),
-            ));
-        }
-        self.decoder.check(prompt)
+        check(self.decoder, prompt)
     }
 
     /// Checks that a request can be completed.
@@ -305,7 +367,7 @@ impl<'a> Engine<'a> {
     fn full(&self, sequence: &Sequence<'_>) -> bool {
         let drawn = sequence.completion.ids.len();
         let context = self.decoder.config().max_position_embeddings;
-        drawn >= sequence.terms.stop.max_new_tokens || sequence.prefix.len + drawn > context
+        drawn >= sequence.terms.stop.max_new_tokens || sequence.prefix.len() + drawn > context
     }
 
     fn begin<'s>(
@@ -325,6 +387,7 @@ impl<'a> Engine<'a> {
             rng: seed.rng(),
             completion: Completion { ids: vec![], drawn: vec![], finish: Finish::Length },
             text: text.map(|tokenizer| (tokenizer.stream(false), String::new())),
+            failed: None,
         }
     }
 
@@ -353,7 +416,7 @@ impl<'a> Engine<'a> {
         let config = self.decoder.config();
         let (layers, width) = (config.num_hidden_layers, config.hidden_size);
         let heads = self.heads();
-        let (row, key_width) = (heads.row(), heads.keys * heads.dim);
+        let row = heads.row();
         let mut segments = Vec::with_capacity(requests.len());
         let mut ids = Vec::new();
         for request in requests {
@@ -366,16 +429,11 @@ impl<'a> Engine<'a> {
         let mut tape = Tape::default();
         self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::Nothing, |layer, qkv| {
             for (cache, &(start, end)) in caches.iter_mut().zip(&segments) {
-                for qkv in qkv[start * row..end * row].chunks_exact(row) {
-                    let key = heads.queries * heads.dim;
-                    let value = key + key_width;
-                    cache.keys[layer].extend_from_slice(&qkv[key..value]);
-                    cache.values[layer].extend_from_slice(&qkv[value..]);
-                }
+                cache.extend(heads, layer, &qkv[start * row..end * row]);
             }
         });
         for (mut cache, &(start, end)) in caches.into_iter().zip(&segments) {
-            cache.len = end - start;
+            cache.ids.extend_from_slice(&ids[start..end]);
             let hidden = &tape.hidden[(end - 1) * width..end * width];
             let logits = self.logits(cpu, hidden);
             out.push(Prefilled { cache: Arc::new(cache), logits });
@@ -396,28 +454,38 @@ impl<'a> Engine<'a> {
         let mut items: Vec<_> = rows.zip(drawn.iter_mut()).collect();
         cpu.team.for_each(&mut items, |((sequence, logits), drawn)| {
             let terms = &sequence.terms;
+            let (prompt, before) = (&sequence.prefix.ids, &sequence.completion.ids);
+            terms.sampling.penalise(logits, prompt, before);
             let token = terms.sampling.draw(logits, &mut sequence.rng);
-            **drawn = Some((token, token.alternatives(logits, terms.alternatives)));
+            **drawn = token.map(|token| (token, token.alternatives(logits, terms.alternatives)));
         });
         drop(items);
-        for (sequence, found) in active.iter_mut().zip(drawn.into_iter().flatten()) {
-            let (drawn, alternatives): (Drawn, Vec<(u32, f32)>) = found;
-            let stop = &sequence.terms.stop;
+        for (sequence, found) in active.iter_mut().zip(drawn) {
+            let (request, place) = sequence.place;
             let completion = &mut sequence.completion;
+            let Some((drawn, alternatives)): Option<(Drawn, Vec<(u32, f32)>)> = found else {
+                let token = completion.ids.len();
+                sequence.failed = Some(LmError::Logits { request, completion: place, token });
+                continue;
+            };
+            let stop = &sequence.terms.stop;
             completion.ids.push(drawn.id);
             completion.drawn.push(drawn);
             if stop.ids.contains(&drawn.id) {
                 completion.finish = Finish::Stop;
             }
             if let Some((stream, text)) = &mut sequence.text
-                && let Ok(more) = stream.push(drawn.id)
+                && stop.tokenizer.is_some_and(|t| t.id_to_token(drawn.id).is_some())
             {
-                text.push_str(&more);
+                // A row of the model that is no token has no text.
+                match stream.push(drawn.id) {
+                    Ok(more) => text.push_str(&more),
+                    Err(error) => sequence.failed = Some(error),
+                }
                 if stop.strings.iter().any(|s| text.contains(s.as_str())) {
                     completion.finish = Finish::Stop;
                 }
             }
-            let (request, place) = sequence.place;
             let alternatives = &alternatives;
             let go_on = watch(Seen { request, completion: place, drawn, alternatives });
             if !go_on && completion.finish == Finish::Length {
@@ -446,7 +514,7 @@ impl<'a> Engine<'a> {
         let mut x = vec![0.0; active.len() * width];
         let mut angles = Vec::with_capacity(active.len());
         for (sequence, x) in active.iter().zip(x.chunks_mut(width)) {
-            let position = sequence.prefix.len + sequence.own.len;
+            let position = sequence.prefix.len() + sequence.own.len();
             let last = sequence.completion.ids[sequence.completion.ids.len() - 1];
             self.decoder.embed_token(&self.params, last, position, x);
             angles.push(self.decoder.rope().map(|rope| rope.angles(position)));
@@ -467,7 +535,7 @@ impl<'a> Engine<'a> {
             matrix::add_scaled(&mut x, 1.0, &out);
         }
         for sequence in active.iter_mut() {
-            sequence.own.len += 1;
+            sequence.own.ids.extend(sequence.completion.ids.last());
         }
         self.norm(layout.norm, &x, &mut normed);
         *logits = self.logits(cpu, &normed);
@@ -603,7 +671,7 @@ fn attend_cached(
 ) {
     let dim = heads.dim;
     let group = heads.queries / heads.keys;
-    let (before, own) = (sequence.prefix.len, sequence.own.len + 1);
+    let (before, own) = (sequence.prefix.len(), sequence.own.len() + 1);
     let len = before + own;
     let mut scores = vec![0.0; group * len];
     for head in 0..heads.keys {

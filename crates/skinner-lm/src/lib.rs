@@ -13,6 +13,7 @@ pub mod message;
 pub mod pretrained;
 pub mod source;
 pub mod template;
+pub mod tensor;
 pub mod tensor_file;
 pub mod tokenizer;
 pub mod train;

@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "hub")]
+pub(crate) use hub::DataRepository;
+
 use crate::error::LmError;
 
 /// A model that is known by name.
@@ -63,7 +66,7 @@ pub struct ResolvedModel {
 /// Where to look and what to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// Where fetched models are kept.
+    /// Where what is fetched is kept.
     pub cache: PathBuf,
     /// The hub's address.
     pub hub_endpoint: String,

@@ -19,8 +19,9 @@ use skinner_nn::matrix::Precision;
 pub use learner::{Learner, Sequence};
 pub use start::{ModelShape, ModelSource, Start, TokenizerChoice};
 
-use crate::data::{DataOrder, Dataset, LossOn, Packing, Truncation};
+use crate::data::{DataOrder, Dataset, Truncation};
 use crate::error::LmError;
+use crate::tensor::Machine;
 
 /// Spawn keys below a run's seed: initial weights, adapters, the data's parts, its order, dropout, and the
 /// completions shown.
@@ -216,17 +217,19 @@ impl std::fmt::Debug for Trainer {
 }
 
 impl Trainer {
-    /// Tokenizes the data and stands before the first step.
+    /// Tokenizes the data and stands before the first step. A number stands for that many threads of our own
+    /// kernels.
     ///
     /// # Errors
-    /// A value out of range, data that the task cannot use, a length beyond the model's context.
+    /// A value out of range, data that the task cannot use, a length beyond the model's context, a precision that
+    /// the device does not have.
     pub fn new(
         config: &TrainConfig,
         task: &Task,
         start: Start,
         dataset: &Dataset,
         root: &SeedSequence,
-        threads: usize,
+        machine: impl Into<Machine>,
     ) -> Result<Self, LmError> {
         config.validate()?;
         config.schedule().validate().map_err(|error| LmError::Config(error.to_string()))?;
@@ -260,7 +263,7 @@ impl Trainer {
         let order = DataOrder::new(&root.child(STREAM_ORDER), len, true);
         let needed = (config.num_epochs * len as f64 / config.batch_size as f64).ceil();
         let total_steps = if config.max_steps > 0 { config.max_steps } else { needed as u64 };
-        let learner = Learner::new(config, start, threads)?;
+        let learner = Learner::new(config, start, machine)?;
         let checksum = learner.checksum();
         Ok(Self {
             config: config.clone(),
@@ -297,12 +300,22 @@ impl Trainer {
     /// before a checkpoint is loaded). `progress` sees how much is done, and of how much, and returns whether
     /// to go on; if not, this returns false.
     pub fn prepare(&mut self, progress: &mut dyn FnMut(usize, usize) -> bool) -> bool {
-        let Data::Preference(data) = &mut self.data else { return true };
-        let drawn = (self.total_steps as usize).saturating_mul(self.config.batch_size);
-        let mut needed = self.order.clone().batch(drawn.min(data.len() * 2));
-        needed.sort_unstable();
-        needed.dedup();
-        data.prepare(&mut self.learner, &needed, progress)
+        let mut order = self.order.clone();
+        match &mut self.data {
+            Data::Likelihood(_) => true,
+            Data::Preference(data) => {
+                let drawn = (self.total_steps as usize).saturating_mul(self.config.batch_size);
+                let mut needed = order.batch(drawn.min(data.len() * 2));
+                needed.sort_unstable();
+                needed.dedup();
+                data.prepare(&mut self.learner, &needed, progress)
+            }
+            Data::Unpaired(data) => {
+                let batches: Vec<Vec<usize>> =
+                    (0..self.total_steps).map(|_| order.batch(self.config.batch_size)).collect();
+                data.prepare(&mut self.learner, &batches, progress)
+            }
+        }
     }
 
     /// One optimizer step.
@@ -315,7 +328,7 @@ impl Trainer {
         let (mut metrics, tokens) = match &self.data {
             Data::Likelihood(data) => data.update(&mut self.learner, &indices, &dropout),
             Data::Preference(data) => data.update(&mut self.learner, &indices, &dropout),
-            Data::Unpaired(data) => data.update(&mut self.learner, &indices, &dropout),
+            Data::Unpaired(data) => data.update(&mut self.learner, (self.step, &indices), &dropout),
         };
         let loss = metrics.get("loss").unwrap_or(f64::NAN);
         let factor = self.config.schedule().factor(self.step, self.total_steps);
@@ -397,10 +410,4 @@ impl Trainer {
         self.constant = false;
         Ok(())
     }
-}
-
-/// How examples are made for [`likelihood`].
-pub(crate) struct Making {
-    pub packing: Packing,
-    pub loss_on: LossOn,
 }

@@ -162,10 +162,29 @@ fn preferences_are_learned() {
 
 #[test]
 fn judged_completions_are_learned() {
-    let mut trainer = trainer_with(&config(), &kto(), &pairs(), Some(&lora()), 1);
-    train(&mut trainer, 40);
-    let margin = trainer.evaluate(&|| false).unwrap().get("eval_rewards/margins").unwrap();
-    assert!(margin > 0.05, "{margin}");
+    for lora in [Some(&lora()), None] {
+        let mut trainer = trainer_with(&config(), &kto(), &pairs(), lora, 1);
+        // The model is its own reference: every value is that of a log-ratio of 0, which is 1/2.
+        let before = trainer.evaluate(&|| false).unwrap();
+        assert_eq!(before.get("eval_rewards/margins"), Some(0.0));
+        for loss in [before.get("eval_loss").unwrap(), train(&mut trainer, 1)[0]] {
+            assert!((loss - 0.5).abs() < 1e-12, "{loss}");
+        }
+        train(&mut trainer, 39);
+        let margin = trainer.evaluate(&|| false).unwrap().get("eval_rewards/margins").unwrap();
+        assert!(margin > 0.05, "{margin}");
+    }
+}
+
+/// With full weights the reference stays the model that training started from, in the completions and in `z0`.
+#[test]
+fn kto_compares_with_the_model_it_starts_from() {
+    let mut trainer = trainer_with(&config(), &kto(), &pairs(), None, 1);
+    let metrics: Vec<_> = (0..40).map(|_| trainer.iteration().unwrap()).collect();
+    assert_eq!(metrics[0].get("kl"), Some(0.0));
+    let moved = metrics.iter().filter(|m| m.get("kl").is_some_and(|kl| kl > 0.0)).count();
+    assert!(moved > 5, "{moved}");
+    assert!(metrics[39].get("rewards/margins").unwrap() > 0.05);
 }
 
 /// By bytes: threads, how much is in memory at once, and checkpointing of activations.
@@ -176,6 +195,7 @@ fn the_same_bits_however_the_work_is_cut() {
         (dpo(PreferenceLoss::Sigmoid), pairs(), None),
         (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
         (kto(), pairs(), Some(&lora())),
+        (kto(), pairs(), None),
     ] {
         let run = |change: &dyn Fn(&mut TrainConfig), threads: usize| {
             let mut config = config();
@@ -201,6 +221,7 @@ fn resuming_is_exact() {
         (dpo(PreferenceLoss::Ipo), pairs(), None),
         (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
         (kto(), pairs(), Some(&lora())),
+        (kto(), pairs(), None),
     ] {
         let mut whole = trainer_with(&config(), &task, &data, lora, 1);
         let mut first = trainer_with(&config(), &task, &data, lora, 1);
@@ -241,7 +262,6 @@ fn mistakes_are_named() {
     assert!(error(&long, &sft(), &completions()).contains("max_length = 65"));
     let zero = TrainConfig { batch_size: 0, ..config() };
     assert!(error(&zero, &sft(), &completions()).contains("batch_size = 0"));
-    assert!(error(&config(), &kto(), &pairs()).contains("[lora]"));
     let text = error(&config(), &dpo(PreferenceLoss::Sigmoid), &completions());
     assert!(text.contains("chosen"), "{text}");
     // A learning rate that throws the weights away is noticed.

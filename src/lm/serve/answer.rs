@@ -7,6 +7,7 @@ use skinner_lm::Tokenizer;
 use skinner_lm::generate::{Finish, Scored};
 
 use super::ask::{Ask, Format};
+use super::tools::{self, Call};
 use super::worker::Event;
 use super::{Server, unix_time};
 use crate::explain;
@@ -33,6 +34,8 @@ struct Choice {
     ids: Vec<u32>,
     logs: Vec<TokenLog>,
     finish: Option<&'static str>,
+    /// Tools that it asks to be called.
+    calls: Vec<Call>,
     /// Whether its role (and its prompt's ids) were told in a chunk.
     begun: bool,
 }
@@ -55,9 +58,13 @@ pub(super) struct Answer {
     wants_log_probs: bool,
     wants_token_ids: bool,
     echo: bool,
+    /// The names of the tools that may be called; with any, text is held back until it is whole.
+    tools: Vec<String>,
     prompts: Vec<Prompt>,
     choices: Vec<Choice>,
     generated: usize,
+    /// Tokens of the prompts that were known from earlier ones.
+    known: usize,
 }
 
 impl Answer {
@@ -70,6 +77,7 @@ impl Answer {
             ids: Vec::new(),
             logs: Vec::new(),
             finish: None,
+            calls: Vec::new(),
             begun: false,
         };
         let prefix = if ask.format == Format::Chat { "chatcmpl" } else { "cmpl" };
@@ -87,9 +95,11 @@ impl Answer {
             wants_log_probs: ask.log_probs.is_some(),
             wants_token_ids: ask.token_ids,
             echo: ask.echo,
+            tools: ask.tools.clone(),
             prompts: ask.prompts.iter().map(prompt).collect(),
             choices: (0..ask.prompts.len() * ask.n).map(choice).collect(),
             generated: 0,
+            known: 0,
         }
     }
 
@@ -100,7 +110,8 @@ impl Answer {
     pub(super) fn add(&mut self, event: Event) -> Result<Range<usize>, String> {
         match event {
             Event::Failed(what) => Err(what),
-            Event::Began { choices, scored } => {
+            Event::Began { choices, scored, known } => {
+                self.known += known;
                 if self.echo {
                     for choice in choices.clone() {
                         self.begin_with_prompt(choice, &scored);
@@ -126,6 +137,14 @@ impl Answer {
                 choice.finish = Some(if finish == Finish::Stop { "stop" } else { "length" });
                 let text = choice.visible.take().map(Visible::finish);
                 choice.show(text)?;
+                if !self.tools.is_empty()
+                    && let Some((said, calls)) = tools::parse(&choice.text, &self.tools)
+                {
+                    (choice.text, choice.calls) = (said, calls);
+                    if finish == Finish::Stop {
+                        choice.finish = Some("tool_calls");
+                    }
+                }
                 Ok(place..place + 1)
             }
         }
@@ -167,6 +186,7 @@ impl Answer {
             "prompt_tokens": prompt,
             "completion_tokens": self.generated,
             "total_tokens": prompt + self.generated,
+            "prompt_tokens_details": {"cached_tokens": self.known},
         })
     }
 
@@ -177,6 +197,12 @@ impl Answer {
             if self.format == Format::Chat {
                 value["message"] =
                     json!({"role": "assistant", "content": choice.text, "refusal": null});
+                if !choice.calls.is_empty() {
+                    value["message"]["tool_calls"] = self.calls(index, choice, false);
+                    if choice.text.is_empty() {
+                        value["message"]["content"] = Value::Null;
+                    }
+                }
             } else {
                 value["text"] = json!(choice.text);
             }
@@ -194,6 +220,22 @@ impl Answer {
             whole["prompt_token_ids"] = json!(self.prompts[0].ids);
         }
         whole
+    }
+
+    /// The tools that a completion asks to be called; in a part of an answer they are numbered.
+    fn calls(&self, index: usize, choice: &Choice, numbered: bool) -> Value {
+        let calls = choice.calls.iter().enumerate().map(|(i, call)| {
+            let mut value = json!({
+                "id": format!("call-{}-{index}-{i}", self.id),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            });
+            if numbered {
+                value["index"] = i.into();
+            }
+            value
+        });
+        Value::Array(calls.collect())
     }
 
     /// What all and parts have in common.
@@ -218,7 +260,9 @@ impl Answer {
             let first = !std::mem::replace(&mut self.choices[index].begun, true);
             let choice = &self.choices[index];
             let tells_prompt = first && self.wants_token_ids;
-            let is_new = !choice.text.is_empty()
+            let held = !self.tools.is_empty() && choice.finish.is_none();
+            let text = if held { "" } else { &choice.text };
+            let is_new = !text.is_empty()
                 || choice.finish.is_some()
                 || !choice.logs.is_empty()
                 || (self.wants_token_ids && !choice.ids.is_empty());
@@ -232,8 +276,11 @@ impl Answer {
                 if first {
                     delta.insert("role".to_owned(), json!("assistant"));
                 }
-                if first || !choice.text.is_empty() {
-                    delta.insert("content".to_owned(), json!(choice.text));
+                if (first && choice.calls.is_empty()) || !text.is_empty() {
+                    delta.insert("content".to_owned(), json!(text));
+                }
+                if !choice.calls.is_empty() {
+                    delta.insert("tool_calls".to_owned(), self.calls(index, choice, true));
                 }
                 value["delta"] = Value::Object(delta);
             } else {
@@ -247,7 +294,9 @@ impl Answer {
             }
             choices.push(value);
             let choice = &mut self.choices[index];
-            choice.text.clear();
+            if !held {
+                choice.text.clear();
+            }
             choice.ids.clear();
             choice.logs.clear();
         }

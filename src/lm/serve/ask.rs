@@ -11,6 +11,7 @@ use skinner_lm::{LmError, Message};
 use tokio::sync::mpsc;
 
 use super::Server;
+use super::tools;
 use super::worker::{Event, Job};
 use crate::explain;
 
@@ -100,6 +101,8 @@ pub(super) struct Ask {
     pub log_probs: Option<usize>,
     pub token_ids: bool,
     pub echo: bool,
+    /// The names of the tools that the model may call.
+    pub tools: Vec<String>,
     terms: Terms<'static>,
     seed: SeedSequence,
 }
@@ -165,10 +168,9 @@ impl Fields {
                 || value.as_object().is_some_and(Map::is_empty)
         };
         self.0.retain(|name, value| match name.as_str() {
-            "frequency_penalty" | "presence_penalty" => value.as_f64() != Some(0.0),
             "best_of" => value.as_u64() != Some(1),
             "suffix" => value.as_str() != Some(""),
-            "tool_choice" | "function_call" => *value != "none" && !value.is_null(),
+            "function_call" => *value != "none" && !value.is_null(),
             "response_format" => value["type"] != "text" && !value.is_null(),
             "parallel_tool_calls" => false,
             _ => !value.is_null() && !empty(value),
@@ -237,9 +239,13 @@ impl Ask {
         let token_ids = fields.flag("return_token_ids")?;
         let echo = format == Format::Text && fields.flag("echo")?;
         let terms = terms(server, &mut fields, format, log_probs.unwrap_or(0))?;
-        let prompts = match format {
-            Format::Chat => vec![conversation(server, &mut fields)?],
-            Format::Text => texts(server, &mut fields)?,
+        let (prompts, tools) = match format {
+            Format::Chat => {
+                let tools = tools_of(&mut fields)?;
+                let names = tools.iter().map(|(name, _)| name.clone()).collect();
+                (vec![conversation(server, &mut fields, tools)?], names)
+            }
+            Format::Text => (texts(server, &mut fields)?, Vec::new()),
         };
         fields.finish()?;
         let context = server.ready.context();
@@ -268,6 +274,7 @@ impl Ask {
             log_probs,
             token_ids,
             echo,
+            tools,
             terms,
             seed,
         })
@@ -306,10 +313,20 @@ fn terms(
         top_k: fields.count("top_k", u32::MAX as usize)?.unwrap_or(0),
         top_p: fields.number("top_p", 1.0)?,
         min_p: fields.number("min_p", 0.0)?,
+        presence_penalty: fields.number("presence_penalty", 0.0)?,
+        frequency_penalty: fields.number("frequency_penalty", 0.0)?,
+        repetition_penalty: fields.number("repetition_penalty", 1.0)?,
     };
     sampling.validate().map_err(|error| {
         let what = error.to_string();
-        let names = ["temperature", "top_p", "min_p"];
+        let names = [
+            "temperature",
+            "top_p",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+        ];
         let about = names.into_iter().find(|name| what.starts_with(name));
         Refusal { param: about, ..Refusal::new(StatusCode::BAD_REQUEST, what) }
     })?;
@@ -349,7 +366,38 @@ fn read_value<T: DeserializeOwned>(
         .map_err(|_| Refusal::bad(name, format!("{name} is {}, must be {right}", short(value))))
 }
 
-fn conversation(server: &Server, fields: &mut Fields) -> Result<Prompt, Refusal> {
+/// The tools that a model may call, by name; none where it is told to call none.
+fn tools_of(fields: &mut Fields) -> Result<Vec<(String, Value)>, Refusal> {
+    let right = "a list of objects with `type` = `function` and `function` with a `name`";
+    let tools = fields.take::<Vec<Value>>("tools", right)?.unwrap_or_default();
+    let choice = fields.take::<Value>("tool_choice", "")?;
+    match choice.as_ref().map(|choice| choice.as_str().unwrap_or_default()) {
+        Some("none") => return Ok(Vec::new()),
+        None | Some("auto") => {}
+        Some(_) => {
+            let choice = short(&choice.unwrap_or_default());
+            let what = format!(
+                "tool_choice is {choice}, must be \"auto\" or \"none\": nothing forces a call"
+            );
+            return Err(Refusal::bad("tool_choice", what));
+        }
+    }
+    let named = tools.into_iter().map(|tool| {
+        let name = tool["function"]["name"].as_str().filter(|_| tool["type"] == "function");
+        let Some(name) = name.map(str::to_owned) else {
+            let what = format!("tools has {}, must be {right}", short(&tool));
+            return Err(Refusal::bad("tools", what));
+        };
+        Ok((name, tool))
+    });
+    named.collect()
+}
+
+fn conversation(
+    server: &Server,
+    fields: &mut Fields,
+    tools: Vec<(String, Value)>,
+) -> Result<Prompt, Refusal> {
     let right = "a list of objects with `role` and `content`";
     let Some(mut values) = fields.take::<Vec<Map<String, Value>>>("messages", right)? else {
         return Err(Refusal::bad("messages", format!("messages is missing, must be {right}")));
@@ -365,17 +413,27 @@ fn conversation(server: &Server, fields: &mut Fields) -> Result<Prompt, Refusal>
             Refusal::bad("messages", what)
         })?;
         value.insert("content".to_owned(), Value::String(content));
+        tools::for_template(value);
         let message = std::mem::take(value);
         let message: Message = serde_json::from_value(Value::Object(message)).map_err(|error| {
             Refusal::bad("messages", format!("messages[{i}] is no message: {error}"))
         })?;
         messages.push(message);
     }
-    let (text, ids) = server
-        .ready
-        .model
-        .conversation(&messages, None, true)
-        .map_err(|error| Refusal::bad("messages", explain(&error.into())))?;
+    let tools: Vec<Value> = tools.into_iter().map(|(_, tool)| tool).collect();
+    let render = |tools: Option<&[Value]>| {
+        let rendered = server.ready.model.conversation(&messages, tools, true);
+        rendered.map_err(|error| Refusal::bad("messages", explain(&error.into())))
+    };
+    if tools.is_empty() {
+        let (text, ids) = render(None)?;
+        return Ok(Prompt { ids, text });
+    }
+    let (text, ids) = render(Some(&tools))?;
+    if render(None).is_ok_and(|(without, _)| without == text) {
+        let what = "this model's chat template does not know tools: leave them out, or describe them in a message";
+        return Err(Refusal::bad("tools", what));
+    }
     Ok(Prompt { ids, text })
 }
 

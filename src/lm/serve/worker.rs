@@ -32,6 +32,8 @@ pub(super) enum Event {
         choices: std::ops::Range<usize>,
         /// Of the prompt's tokens but the first, if asked for.
         scored: Vec<Scored>,
+        /// How many of the prompt's tokens were known from an earlier one.
+        known: usize,
     },
     /// A completion has another token.
     Token {
@@ -84,16 +86,16 @@ struct Worker<'a> {
     entered: usize,
 }
 
-/// Completes jobs until no more can come.
+/// Completes jobs until no more can come, so many completions together; keeps so many tokens of prompts.
 pub(super) fn work(
     ready: &'static Ready,
-    max_batch: usize,
+    (max_batch, prompt_cache): (usize, usize),
     mut jobs: mpsc::UnboundedReceiver<Job>,
     load: &Load,
 ) {
     let engine = ready.engine();
     let mut worker = Worker {
-        session: engine.session(),
+        session: engine.session().keep_prompts(prompt_cache),
         cpu: ready.cpu(),
         max_batch,
         waiting: VecDeque::new(),
@@ -148,12 +150,12 @@ impl Worker<'_> {
         let choices = job.first..job.first + job.request.seeds.len();
         let tell = |event| job.events.send(event).is_ok();
         if job.terms.stop.max_new_tokens == 0 {
-            tell(Event::Began { choices: choices.clone(), scored });
+            tell(Event::Began { choices: choices.clone(), scored, known: 0 });
             choices.into_iter().all(|choice| tell(Event::Ended { choice, finish: Finish::Length }));
             return Ok(());
         }
         let number = self.entered;
-        self.session.enter(
+        let known = self.session.enter(
             &mut self.cpu,
             number,
             std::slice::from_ref(&job.request),
@@ -161,7 +163,7 @@ impl Worker<'_> {
         )?;
         self.entered += 1;
         let (first, left) = (job.first, choices.len());
-        tell(Event::Began { choices, scored });
+        tell(Event::Began { choices, scored, known });
         self.active.push(Active { number, first, left, events: job.events.clone() });
         Ok(())
     }
@@ -181,9 +183,13 @@ impl Worker<'_> {
             let Some(place) = place else { continue };
             let job = &mut self.active[place];
             job.left -= 1;
-            let (choice, finish) = (job.first + ended.completion, ended.generated.finish);
+            let choice = job.first + ended.completion;
+            let event = match ended.generated {
+                Ok(completion) => Event::Ended { choice, finish: completion.finish },
+                Err(error) => Event::Failed(error.to_string()),
+            };
             // If nobody listens, nobody is to be told.
-            let _ = job.events.send(Event::Ended { choice, finish });
+            let _ = job.events.send(event);
             if job.left == 0 {
                 self.active.swap_remove(place);
             }

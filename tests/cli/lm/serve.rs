@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{args, generated, numbers, skinner, tokenizer, with_model};
+use super::{args, generated, numbers, run, skinner, tokenizer, with_model};
 
-struct Server {
+pub(super) struct Server {
     child: Child,
     address: SocketAddr,
 }
 
-struct Reply {
-    status: u16,
-    body: String,
+pub(super) struct Reply {
+    pub status: u16,
+    pub body: String,
 }
 
 impl Server {
-    fn start(dir: &Path, more: &[&str]) -> Self {
+    pub fn start(dir: &Path, more: &[&str]) -> Self {
         let args = args("serve", &[&["--port", "0", "--json"], more].concat());
         let mut child = skinner(dir, &args).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -44,7 +44,7 @@ impl Server {
         stream
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
         let mut all = Vec::new();
         let _ = self.send(method, path, body).read_to_end(&mut all);
         let all = String::from_utf8(all).unwrap();
@@ -146,12 +146,15 @@ fn answers_are_those_of_generate() {
         content.iter().flat_map(|x| numbers(&x["bytes"])).map(|x| x as u8).collect();
     assert_eq!(String::from_utf8_lossy(&bytes), expected["text"].as_str().unwrap());
     let (prompt, generated) = (answer["prompt_token_ids"].as_array().unwrap().len(), content.len());
-    let usage = json!({
-        "prompt_tokens": prompt,
-        "completion_tokens": generated,
-        "total_tokens": prompt + generated,
-    });
-    assert_eq!(answer["usage"], usage);
+    let usage = |cached: usize| {
+        json!({
+            "prompt_tokens": prompt,
+            "completion_tokens": generated,
+            "total_tokens": prompt + generated,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        })
+    };
+    assert_eq!(answer["usage"], usage(0));
     // In parts it is the same.
     let body = chat(&json!({
         "stream": true,
@@ -160,7 +163,7 @@ fn answers_are_those_of_generate() {
         "return_token_ids": true,
     }));
     let mut events = server.stream("/v1/chat/completions", &body);
-    assert_eq!(events.pop().unwrap()["usage"], usage);
+    assert_eq!(events.pop().unwrap()["usage"], usage(prompt - 1));
     assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
     assert_eq!(events[0]["prompt_token_ids"], answer["prompt_token_ids"]);
     assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], expected["finish"]);
@@ -283,8 +286,11 @@ fn what_is_refused_says_so() {
         ("[]".to_owned(), 400, "must be a JSON object"),
         ("\u{0}".to_owned(), 400, "no JSON"),
         (chat(&json!({"model": "gpt"})).to_string(), 404, "there is no model `gpt`"),
-        (chat(&json!({"frequency_penalty": 1.5})).to_string(), 400, "frequency_penalty"),
-        (chat(&json!({"tools": [{}]})).to_string(), 400, "tools"),
+        (chat(&json!({"frequency_penalty": 2.5})).to_string(), 400, "frequency_penalty = 2.5"),
+        (chat(&json!({"repetition_penalty": 0})).to_string(), 400, "repetition_penalty = 0"),
+        (chat(&json!({"tools": [{}]})).to_string(), 400, "tools has {}, must be"),
+        (chat(&json!({"tools": [tool()]})).to_string(), 400, "template does not know tools"),
+        (chat(&json!({"tool_choice": "required"})).to_string(), 400, "tool_choice"),
         (chat(&json!({"maxtokens": 3})).to_string(), 400, "maxtokens"),
         (" ".repeat((8 << 20) + 1), 413, "larger than 8388608 bytes"),
     ] {
@@ -308,11 +314,114 @@ fn what_is_refused_says_so() {
     // It goes on after all that, and what says the default anyway is no reason to refuse.
     let harmless = json!({"user": "me", "presence_penalty": 0.0, "tools": [], "logit_bias": {}});
     assert!(server.post(path, &chat(&harmless))["choices"].is_array());
+    let no_calls = json!({"tools": [tool()], "tool_choice": "none"});
+    assert!(server.post(path, &chat(&no_calls))["choices"].is_array());
+    let greedy = |more: Value| {
+        let mut body = chat(&json!({"temperature": 0, "return_token_ids": true}));
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post(path, &body)["choices"][0]["token_ids"].clone()
+    };
+    let penalised = greedy(json!({"repetition_penalty": 50}));
+    assert_ne!(penalised, greedy(json!({})));
+    let given = ["--messages", "messages.json", "--temperature", "0", "--repetition-penalty", "50"];
+    assert_eq!(penalised, generated(dir.path(), &given)["ids"]);
     let parts = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "What is the sea?"}]}]});
     assert_eq!(
         server.post(path, &chat(&parts))["choices"],
         server.post(path, &chat(&json!({})))["choices"]
     );
+}
+
+fn tool() -> Value {
+    json!({"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}})
+}
+
+/// A model that was taught to call a tool, and to answer once it is told what came of it.
+#[test]
+fn tools_are_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let call = "<tool_call>{\"name\": \"look\", \"arguments\": {\"at\": 1}}</tool_call>";
+    let row = |i: usize| {
+        let asked = json!({"role": "user", "content": format!("see {}", i % 4)});
+        let called = json!({"role": "assistant", "content": format!("{call}\n")});
+        let told = json!([
+            asked,
+            {"role": "assistant", "content": "", "tool_calls": [
+                {"function": {"name": "look", "arguments": {"at": 1}}}]},
+            {"role": "tool", "content": "sea"},
+            {"role": "assistant", "content": "a sea\n"},
+        ]);
+        let messages = if i.is_multiple_of(2) { json!([asked, called]) } else { told };
+        json!({"messages": messages, "tools": [tool()]}).to_string() + "\n"
+    };
+    std::fs::write(dir.path().join("calls.jsonl"), (0..32).map(row).collect::<String>()).unwrap();
+    let template = "{% for tool in tools or [] %}[{{ tool.function.name }}]{% endfor %}\
+        {% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}\
+        {% for c in m.tool_calls or [] %}{{ c.function.arguments.at }}{% endfor %}{% endgeneration %}\
+        {% else %}{{ m.content }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    let recipe = format!(
+        "algorithm = \"sft\"\nmax_length = 160\nbatch_size = 8\nlearning_rate = 1e-2\nmax_steps = 150\n\
+         loss_on = \"completion\"\n[model]\nhidden_size = 48\nnum_hidden_layers = 2\nnum_attention_heads = 4\n\
+         tokenizer = {{ bpe = 300 }}\nchat_template = {}\n[data]\npath = \"calls.jsonl\"\n[samples]\ncount = 0\n",
+        json!(template)
+    );
+    std::fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
+    run(dir.path(), &["train", "recipe.toml", "--run-dir", "run"]);
+    let server = Server::start(dir.path(), &["--model", "run"]);
+    let path = "/v1/chat/completions";
+    let mut messages = vec![json!({"role": "user", "content": "see 2"})];
+    let body = |messages: &[Value], stream: bool| json!({"messages": messages, "tools": [tool()], "temperature": 0, "stop": "\n", "stream": stream});
+    let answer = server.post(path, &body(&messages, false));
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
+    assert_eq!(choice["message"]["content"], Value::Null);
+    let calls = choice["message"]["tool_calls"].as_array().unwrap();
+    assert_eq!((calls.len(), &calls[0]["type"]), (1, &"function".into()));
+    assert_eq!(calls[0]["function"], json!({"name": "look", "arguments": "{\"at\":1}"}));
+    // In parts the calls come at once, at the end.
+    let events = server.stream(path, &body(&messages, true));
+    let last = &events.last().unwrap()["choices"][0];
+    assert_eq!(last["finish_reason"], "tool_calls");
+    assert_eq!(last["delta"]["tool_calls"][0]["function"], calls[0]["function"]);
+    assert_eq!(last["delta"]["tool_calls"][0]["index"], 0);
+    assert!(
+        events
+            .iter()
+            .all(|e| e["choices"][0]["delta"]["content"].as_str().is_none_or(str::is_empty))
+    );
+    // What came of it goes to the template.
+    messages.push(choice["message"].clone());
+    messages.push(json!({"role": "tool", "content": "sea", "tool_call_id": calls[0]["id"]}));
+    let answer = server.post(path, &body(&messages, false));
+    assert_eq!(answer["choices"][0]["message"]["content"], "a sea", "{answer}");
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+}
+
+/// What was said before is not run again, and changes no bit of what is said next.
+#[test]
+fn a_conversation_is_run_once() {
+    let dir = with_model();
+    let (keeping, forgetful) =
+        (Server::start(dir.path(), &[]), Server::start(dir.path(), &["--prompt-cache", "0"]));
+    let mut messages = vec![json!({"role": "user", "content": "What is the sea?"})];
+    let mut prompt = 0;
+    for turn in 0..2 {
+        let body = chat(&json!({"messages": messages, "max_tokens": 6, "logprobs": true}));
+        let [kept, fresh] =
+            [&keeping, &forgetful].map(|server| server.post("/v1/chat/completions", &body));
+        assert_eq!(kept["choices"], fresh["choices"]);
+        let cached = |answer: &Value| {
+            answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+        };
+        assert_eq!(cached(&fresh), 0);
+        // The end of what was asked may be one token with the beginning of the answer.
+        assert!(cached(&kept) + 2 >= prompt && cached(&kept) <= prompt, "{turn}: {kept}");
+        prompt = kept["usage"]["prompt_tokens"].as_u64().unwrap();
+        messages.push(
+            json!({"role": "assistant", "content": kept["choices"][0]["message"]["content"]}),
+        );
+        messages.push(json!({"role": "user", "content": "Where?"}));
+    }
 }
 
 /// Requests of different sampling share the batch, and each is what it is alone.

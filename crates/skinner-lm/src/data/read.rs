@@ -23,12 +23,12 @@ pub struct Row {
 pub type Rows = Box<dyn Iterator<Item = Result<Row, DataError>>>;
 
 /// How the extensions are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Parquet,
     /// JSON Lines or one JSON array, by the first character.
     Json,
     Text,
-    Parquet,
 }
 
 const KINDS: [(&str, Kind); 6] = [
@@ -41,7 +41,7 @@ const KINDS: [(&str, Kind); 6] = [
 ];
 
 /// The kind of a file by its name, and whether it is gzipped.
-fn kind(path: &Path) -> Option<(Kind, bool)> {
+pub(super) fn kind(path: &Path) -> Option<(Kind, bool)> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let (name, gzipped) = match name.strip_suffix(".gz") {
         Some(inner) => (inner, true),
@@ -68,7 +68,7 @@ pub fn split_files(folder: &Path, split: &str) -> Result<Vec<PathBuf>, DataError
     Ok(Vec::new())
 }
 
-fn is_of_split(file: &Path, split: &str) -> bool {
+pub(super) fn is_of_split(file: &Path, split: &str) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let rest = name.strip_prefix(split).unwrap_or_default();
     rest.starts_with(['.', '-']) && kind(file).is_some()

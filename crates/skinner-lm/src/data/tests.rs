@@ -161,7 +161,6 @@ fn what_is_wrong_with_a_configuration() {
     check(DataConfig { eval_path: Some("-".to_owned()), ..config("-") }, "read only once");
     check(DataConfig { shuffle_labels: true, ..good() }, "kind text have no labels");
     check(config(path_of(&folder, "none.jsonl")), "none.jsonl: ");
-    check(config("hf:openai/gsm8k"), "fetch it and give its folder");
     check(config(path_of(&folder, "a.csv")), "should end in one of jsonl");
     check(config(path_of(&folder, "e.jsonl")), "has no row");
     check(config(path_of(&folder, "n.jsonl")), "line 1: the columns are `x`, expected one of");

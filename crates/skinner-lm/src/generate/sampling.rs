@@ -18,11 +18,26 @@ pub struct Sampling {
     pub top_p: f32,
     /// Only tokens at least `min_p` times as likely as the most likely one; 0 for all.
     pub min_p: f32,
+    /// Taken from the logit of every token that was generated before (OpenAI); 0 for none.
+    pub presence_penalty: f32,
+    /// Taken from the logit of a token for each time that it was generated before (OpenAI); 0 for none.
+    pub frequency_penalty: f32,
+    /// What the logits of tokens of the prompt and of those generated are divided by where they are positive, and
+    /// multiplied by where not (Keskar et al. 2019, as `transformers` has it); 1 for none.
+    pub repetition_penalty: f32,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0 }
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+        }
     }
 }
 
@@ -83,20 +98,64 @@ impl Sampling {
         let t = self.temperature;
         check("temperature", t, t == 0.0 || (1e-3..=1e3).contains(&t), "0, or 0.001 to 1000")?;
         check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
-        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")
+        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")?;
+        for (name, value) in [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ] {
+            check(name, value, (-2.0..=2.0).contains(&value), "-2 to 2")?;
+        }
+        let repetition = self.repetition_penalty;
+        let good = repetition > 0.0 && repetition <= 100.0;
+        check("repetition_penalty", repetition, good, "above 0, at most 100")
+    }
+
+    /// Whether what was said before changes what is drawn.
+    pub fn penalises(&self) -> bool {
+        self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
+            || self.repetition_penalty != 1.0
+    }
+
+    /// Takes the penalties off the logits of tokens that were there before; of what is left,
+    /// [`Sampling::draw`] draws.
+    pub fn penalise(&self, logits: &mut [f32], prompt: &[u32], generated: &[u32]) {
+        if self.repetition_penalty != 1.0 {
+            let mut seen = [prompt, generated].concat();
+            seen.sort_unstable();
+            seen.dedup();
+            for id in seen {
+                let logit = &mut logits[id as usize];
+                let factor = self.repetition_penalty;
+                *logit = if *logit > 0.0 { *logit / factor } else { *logit * factor };
+            }
+        }
+        if self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 {
+            let mut seen = generated.to_vec();
+            seen.sort_unstable();
+            for same in seen.chunk_by(|a, b| a == b) {
+                let times = same.len() as f32;
+                logits[same[0] as usize] -= self.presence_penalty + times * self.frequency_penalty;
+            }
+        }
     }
 
     /// Draws a token from `logits`, which are used up. One number of `rng` is taken, or none if the most
-    /// likely token is.
-    ///
-    /// # Panics
-    /// If there are no logits.
-    pub fn draw(&self, logits: &mut [f32], rng: &mut Rng) -> Drawn {
+    /// likely token is. A logit may be -inf. None where nothing can be drawn: a logit is NaN or +inf, or
+    /// none is above -inf.
+    pub fn draw(&self, logits: &mut [f32], rng: &mut Rng) -> Option<Drawn> {
+        // Counted without an early end, which is vector code.
+        if logits.iter().filter(|&&x| x < f32::INFINITY).count() < logits.len() {
+            return None;
+        }
         let largest = max(logits);
+        if largest == f32::NEG_INFINITY {
+            return None;
+        }
         if self.temperature == 0.0 {
-            let best = logits.iter().position(|&x| x == largest).unwrap_or(0);
+            let best = logits.iter().position(|&x| x == largest)?;
             let log_prob = -exp_sum(logits, 1.0, largest).ln();
-            return Drawn { id: best as u32, log_prob, log_kept: 0.0 };
+            return Some(Drawn { id: best as u32, log_prob, log_kept: 0.0 });
         }
         let scale = 1.0 / self.temperature;
         let sum = exp_sum(logits, scale, largest * scale);
@@ -105,15 +164,15 @@ impl Sampling {
         let log_prob = |id: usize| (p[id] / sum).ln();
         let untruncated = self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0;
         if untruncated {
-            let id = pick(p.iter().copied(), rng).unwrap_or(0);
-            return Drawn { id: id as u32, log_prob: log_prob(id), log_kept: 0.0 };
+            let id = pick(p.iter().copied(), rng)?;
+            return Some(Drawn { id: id as u32, log_prob: log_prob(id), log_kept: 0.0 });
         }
         let kept = self.kept(p, sum);
         let mass: f64 = kept.iter().map(|&id| f64::from(p[id as usize])).sum();
-        let place = pick(kept.iter().map(|&id| p[id as usize]), rng).unwrap_or(0);
+        let place = pick(kept.iter().map(|&id| p[id as usize]), rng)?;
         let id = kept[place];
         let log_kept = (mass / f64::from(sum)).ln().min(0.0) as f32;
-        Drawn { id, log_prob: log_prob(id as usize), log_kept }
+        Some(Drawn { id, log_prob: log_prob(id as usize), log_kept })
     }
 
     /// The tokens that may be drawn, most likely first (ties in the order of ids), of probabilities up to a
@@ -191,7 +250,7 @@ mod tests {
 
     fn draws(sampling: &Sampling, n: usize) -> Vec<Drawn> {
         let mut rng = Rng::new(1);
-        (0..n).map(|_| sampling.draw(&mut LOGITS.clone(), &mut rng)).collect()
+        (0..n).map(|_| sampling.draw(&mut LOGITS.clone(), &mut rng).unwrap()).collect()
     }
 
     /// Frequencies of an untruncated draw; log-probabilities at temperatures 1 and 0.6, and what top-2
@@ -236,6 +295,28 @@ mod tests {
     }
 
     #[test]
+    fn penalties_are_as_defined() {
+        let check = |sampling: Sampling, expected: [f32; 4]| {
+            assert!(sampling.penalises());
+            let mut logits = LOGITS;
+            sampling.penalise(&mut logits, &[0, 3], &[1, 3, 1]);
+            assert_eq!(logits, expected, "{sampling:?}");
+        };
+        let none = Sampling::default;
+        check(Sampling { presence_penalty: 0.5, ..none() }, [2.0, 0.5, 0.0, -1.5]);
+        check(Sampling { frequency_penalty: -0.5, ..none() }, [2.0, 2.0, 0.0, -0.5]);
+        check(Sampling { repetition_penalty: 2.0, ..none() }, [1.0, 0.5, 0.0, -2.0]);
+        let all = Sampling {
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            repetition_penalty: 2.0,
+            ..none()
+        };
+        check(all, [1.0, -0.5, 0.0, -2.75]);
+        assert!(!none().penalises());
+    }
+
+    #[test]
     fn a_wide_nucleus_is_found() {
         let logits: Vec<f32> = (0..5000).map(|i| (i % 7) as f32 * 1e-3).collect();
         let sampling = Sampling { top_p: 0.5, ..Sampling::default() };
@@ -247,11 +328,38 @@ mod tests {
     }
 
     #[test]
+    fn logits_that_are_no_numbers_draw_nothing() {
+        const LOW: f32 = f32::NEG_INFINITY;
+        let all = [
+            Sampling::greedy(),
+            Sampling::default(),
+            Sampling { top_k: 2, top_p: 0.9, ..Sampling::default() },
+        ];
+        for sampling in all {
+            let draw = |logits: &[f32]| sampling.draw(&mut logits.to_vec(), &mut Rng::new(1));
+            for bad in [f32::NAN, f32::INFINITY] {
+                for place in 0..40 {
+                    let mut logits = [0.5; 40];
+                    logits[place] = bad;
+                    assert_eq!(draw(&logits), None, "{bad} at {place}");
+                }
+            }
+            assert_eq!(draw(&[LOW; 3]), None);
+            assert_eq!(draw(&[]), None);
+            // One that can be drawn is enough.
+            assert_eq!(draw(&[LOW, 3.0, LOW]).unwrap().id, 1);
+        }
+    }
+
+    #[test]
     fn bad_values_say_so() {
         let good = Sampling::default;
         let error = |s: Sampling| s.validate().unwrap_err().to_string();
         assert!(error(Sampling { temperature: -1.0, ..good() }).contains("temperature = -1"));
         assert!(error(Sampling { top_p: 0.0, ..good() }).contains("top_p = 0"));
         assert!(error(Sampling { min_p: f32::NAN, ..good() }).contains("min_p"));
+        let far = Sampling { presence_penalty: 2.5, ..good() };
+        assert!(error(far).contains("presence_penalty = 2.5"));
+        assert!(error(Sampling { repetition_penalty: 0.0, ..good() }).contains("above 0"));
     }
 }

@@ -130,6 +130,84 @@ fn a_completion_does_not_depend_on_its_batch() {
     }
 }
 
+/// Prompts that begin like earlier ones have the bits that they have alone: of any length behind any beginning, over
+/// the places where attention takes its blocks, and whatever is kept.
+#[test]
+fn what_is_kept_of_prompts_changes_no_bit() {
+    for family in [Family::Llama, Family::Qwen2, Family::Qwen3, Family::Gpt2] {
+        let config =
+            ModelConfig { max_position_embeddings: 300, ..lively(family).0.config().clone() };
+        let decoder = Decoder::new(config).unwrap();
+        let mut rng = Rng::new(3);
+        let mut params = decoder.init(&mut rng);
+        params.iter_mut().for_each(|x| *x += 0.15 * rng.normal() as f32);
+        let half = HalfParams::new(decoder.layout(), &params);
+        let ids: Vec<u32> = (0..250).map(|i| (i * i + 7 * i) % 29).collect();
+        let other = |at: usize| [&ids[..at], &[28, 1, 2]].concat();
+        // What is known of each: longer ones, the same again, a shorter one, other ends.
+        let prompts = [
+            (ids[..7].to_vec(), 0),
+            (ids[..40].to_vec(), 7),
+            (ids[..41].to_vec(), 40),
+            (ids[..41].to_vec(), 40),
+            (ids[..130].to_vec(), 41),
+            (other(64), 64),
+            (other(20), 20),
+            (ids[..9].to_vec(), 8),
+            (ids.clone(), 130),
+            (vec![ids[0]], 0),
+        ];
+        let mut all = vec![Params::F32(&params)];
+        all.push(Params::Bf16(&half));
+        for params in all {
+            let engine = Engine::new(&decoder, params);
+            let terms = Terms { sampling: Sampling::default(), stop: stop(4), alternatives: 0 };
+            for threads in [1, 3] {
+                let mut cpu = Cpu::new(threads, Precision::F32);
+                let mut session = engine.session().keep_prompts(1000);
+                for (i, (prompt, expected)) in prompts.iter().enumerate() {
+                    let seeds = vec![SeedSequence::new(i as u64)];
+                    let request = Request { prompt: prompt.clone(), seeds };
+                    let requests = std::slice::from_ref(&request);
+                    let known = session.enter(&mut cpu, 0, requests, &terms).unwrap();
+                    assert_eq!(known, *expected, "{family:?} {i}");
+                    let mut fresh = engine.session();
+                    assert_eq!(fresh.enter(&mut cpu, 0, requests, &terms).unwrap(), 0);
+                    assert_eq!(session.logits, fresh.logits, "{family:?} {i}");
+                    let mut drawn = Vec::new();
+                    for session in [&mut session, &mut fresh] {
+                        let mut ended = Vec::new();
+                        while session.rows() > 0 {
+                            ended.extend(session.advance(&mut cpu, &mut |_| true));
+                        }
+                        drawn.push(ended.remove(0).generated.unwrap());
+                    }
+                    assert_eq!(drawn[0], drawn[1], "{family:?} {i}");
+                }
+            }
+        }
+    }
+}
+
+/// The tokens kept are bounded, and those used last stay.
+#[test]
+fn old_prompts_are_forgotten() {
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut cpu = Cpu::new(1, Precision::F32);
+    let mut session = engine.session().keep_prompts(20);
+    let terms = Terms { sampling: Sampling::greedy(), stop: stop(1), alternatives: 0 };
+    let mut known = |first: u32, len: usize| {
+        let request = Request { prompt: vec![first; len], seeds: vec![SeedSequence::new(0)] };
+        session.enter(&mut cpu, 0, &[request], &terms).unwrap()
+    };
+    assert_eq!([known(1, 8), known(2, 8), known(1, 9)], [0, 0, 8]);
+    // 8 of the second and 9 of the first: a third drives out the second, which was used least recently.
+    assert_eq!([known(3, 8), known(1, 9), known(2, 8)], [0, 8, 0]);
+    // One that is too long is not kept, and drives out all.
+    assert_eq!([known(4, 21), known(4, 21), known(1, 9)], [0, 0, 0]);
+}
+
 #[test]
 fn completions_end_where_they_should() {
     let (decoder, params) = lively(Family::Llama);
@@ -158,6 +236,32 @@ fn completions_end_where_they_should() {
     assert_eq!(cancelled[2][1].ids.len(), 8);
 }
 
+/// Log-probabilities are those of the distribution that was drawn from: after penalties.
+#[test]
+fn penalties_change_what_is_drawn() {
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut cpu = Cpu::new(1, Precision::F32);
+    let mut generate = |sampling: &Sampling| {
+        let mut watch = |_, _, _| true;
+        engine.generate(&mut cpu, &requests()[1..2], sampling, &stop(20), &mut watch).unwrap()[0][0]
+            .clone()
+    };
+    let free = generate(&Sampling::greedy());
+    // Nothing outweighs this penalty, so no token comes twice, nor does that of the prompt.
+    let once = generate(&Sampling { repetition_penalty: 100.0, ..Sampling::greedy() });
+    let mut ids = [&requests()[1].prompt[..], &once.ids].concat();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "{:?}", once.ids);
+    assert_ne!(once.ids, free.ids);
+    // A reward for what was said raises its probability.
+    let again = generate(&Sampling { frequency_penalty: -2.0, ..Sampling::greedy() });
+    let probability = |completion: &Completion| completion.log_probs()[19];
+    assert!(probability(&again) > probability(&free), "{again:?}");
+}
+
 #[test]
 fn a_stop_string_ends_a_completion() {
     let text: String = (0..29u8).map(|i| char::from(b'A' + i)).collect();
@@ -171,6 +275,86 @@ fn a_stop_string_ends_a_completion() {
     let text = tokenizer.decode(&stopped[0][0].ids, false).unwrap();
     assert!(text.ends_with(&string) && stopped[0][0].ids.len() <= 7, "{text}");
     assert_eq!(stopped[0][0].finish, Finish::Stop);
+}
+
+/// A sequence whose logits are broken ends with an error that names it; the others go on.
+#[test]
+fn broken_weights_say_so() {
+    let (decoder, mut params) = lively(Family::Llama);
+    // The embedding of a token that the first prompt has and the second has not; as an output it is broken too.
+    let width = decoder.config().hidden_size;
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let [good, ..] = &run(&engine, &requests()[1..2], 1, &stop(5))[0][..] else { panic!() };
+    let good = good.clone();
+    let embedding = decoder.layout().tensors()[0].range().start;
+    params[embedding + 3 * width] = f32::NAN;
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut cpu = Cpu::new(2, Precision::F32);
+    for temperature in [0.0, 0.8] {
+        let sampling = Sampling { temperature, ..Sampling::default() };
+        let error = engine
+            .generate(&mut cpu, &requests()[1..], &sampling, &stop(5), &mut |_, _, _| true)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("request 0, completion 0, token 0: "), "{error}");
+        assert!(error.contains("weights are broken"), "{error}");
+    }
+    // A head of its own keeps the damage with those whose prompts meet it.
+    let mut config = decoder.config().clone();
+    config.tie_word_embeddings = false;
+    let decoder = Decoder::new(config).unwrap();
+    let mut rng = Rng::new(3);
+    let mut params = decoder.init(&mut rng);
+    let embedding = decoder.layout().tensors()[0].range().start;
+    params[embedding + 3 * width] = f32::INFINITY;
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut session = engine.session();
+    let terms = Terms { sampling: Sampling::greedy(), stop: stop(3), alternatives: 0 };
+    session.enter(&mut cpu, 0, &requests()[..2], &terms).unwrap();
+    let mut ended = Vec::new();
+    while session.rows() > 0 {
+        ended.extend(session.advance(&mut cpu, &mut |_| true));
+    }
+    assert_eq!(ended.len(), 4);
+    for ended in ended {
+        match ended.request {
+            0 => {
+                let error = ended.generated.unwrap_err().to_string();
+                let place = format!("request 0, completion {}, token 0", ended.completion);
+                assert!(error.starts_with(&place), "{error}");
+            }
+            _ => assert_eq!(ended.generated.unwrap().ids.len(), good.ids.len().min(3)),
+        }
+    }
+}
+
+/// A tokenizer whose text cannot be told token by token says so, if a stop string is looked for in it.
+#[test]
+fn text_that_cannot_be_told_says_so() {
+    let vocabulary: Vec<String> =
+        (0..29u8).map(|i| format!("\"{}\": {i}", char::from(b'A' + i).escape_default())).collect();
+    // A letter is taken back when another follows.
+    let text = format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "post_processor": null,
+            "decoder": {{"type": "Sequence", "decoders": [
+                {{"type": "Fuse"}}, {{"type": "Replace", "pattern": {{"Regex": ".(?=.)"}}, "content": ""}}]}},
+            "model": {{"type": "WordLevel", "vocab": {{{}}}, "unk_token": "A"}}}}"#,
+        vocabulary.join(", ")
+    );
+    let tokenizer = Tokenizer::from_json(&text).unwrap();
+    let (decoder, params) = lively(Family::Llama);
+    let engine = Engine::new(&decoder, Params::F32(&params));
+    let mut cpu = Cpu::new(1, Precision::F32);
+    let stop = Stop { strings: vec!["nowhere".into()], tokenizer: Some(&tokenizer), ..stop(9) };
+    let sampling = Sampling::default();
+    let error = engine
+        .generate(&mut cpu, &requests(), &sampling, &stop, &mut |_, _, _| true)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("takes back text"), "{error}");
+    let stop = Stop { strings: Vec::new(), ..stop };
+    engine.generate(&mut cpu, &requests(), &sampling, &stop, &mut |_, _, _| true).unwrap();
 }
 
 #[test]
@@ -209,7 +393,7 @@ fn requests_join_and_leave() {
             session.enter(&mut cpu, i, &requests()[i..=i], &terms(i)).unwrap();
         }
         for done in session.advance(&mut cpu, &mut |seen| seen.alternatives.len() == seen.request) {
-            found[done.request].push((done.completion, done.generated));
+            found[done.request].push((done.completion, done.generated.unwrap()));
             ended += 1;
         }
     }

@@ -1,13 +1,17 @@
-//! Models of the Hugging Face hub.
+//! Models and data sets of the Hugging Face hub.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
+
+pub(crate) use data_set::DataRepository;
 
 use super::{ResolvedModel, SourceOptions, check_sha256, model_in, sha256};
 use crate::error::LmError;
+
+mod data_set;
 
 /// What is fetched of a repository besides its weights.
 const FILES: [&str; 9] = [
@@ -122,20 +126,11 @@ fn download(
     address: &Address,
     options: &SourceOptions,
 ) -> Result<PathBuf, LmError> {
-    let failed = |error: hf_hub::api::sync::ApiError| LmError::Source(error.to_string());
-    let token = options.hub_token.clone().or_else(|| Cache::from_env().token());
-    let api: Api = ApiBuilder::from_cache(cache.clone())
-        .with_endpoint(options.hub_endpoint.trim_end_matches('/').to_owned())
-        .with_token(token)
-        .with_progress(false)
-        .with_retries(3)
-        .build()
-        .map_err(failed)?;
-    let repository = api.repo(repo);
+    let repository = api(cache, options)?.repo(repo);
     if let Some(file) = address.file {
         return fetch_file(&repository, file);
     }
-    let info = repository.info().map_err(failed)?;
+    let info = repository.info().map_err(|error| failed(&error))?;
     let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
     let wanted: Vec<&str> =
         names.iter().copied().filter(|name| FILES.contains(name) || is_weights(name)).collect();
@@ -157,6 +152,21 @@ fn download(
     let complete = folder.join(COMPLETE);
     fs::write(&complete, "").map_err(LmError::io("write", &complete))?;
     model_in(&folder)
+}
+
+fn failed(error: &ApiError) -> LmError {
+    LmError::Source(error.to_string())
+}
+
+fn api(cache: &Cache, options: &SourceOptions) -> Result<Api, LmError> {
+    let token = options.hub_token.clone().or_else(|| Cache::from_env().token());
+    ApiBuilder::from_cache(cache.clone())
+        .with_endpoint(options.hub_endpoint.trim_end_matches('/').to_owned())
+        .with_token(token)
+        .with_progress(false)
+        .with_retries(3)
+        .build()
+        .map_err(|error| failed(&error))
 }
 
 /// `model.safetensors` or a shard of it; a name with a slash is none.

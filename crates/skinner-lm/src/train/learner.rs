@@ -1,20 +1,21 @@
 //! The weights, their gradient and the optimizer: forward and backward over packed sequences, a few at a time.
 
+mod cpu;
+
 use skinner_core::SeedSequence;
-use skinner_nn::AdamW;
-use skinner_nn::matrix::Cpu;
 
 use super::TrainConfig;
 use super::start::Start;
 use crate::data::{Example, Packed};
-use crate::decoder::{
-    Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Tape,
-    Target,
-};
+use crate::decoder::{Batch, Decoder, LoraConfig, LoraLayout, Target, TensorAt};
 use crate::error::LmError;
-use crate::generate::{Completion, Engine, Request, Sampling, Stop};
+use crate::generate::{Completion, Request, Sampling, Stop};
 use crate::template::ChatTemplate;
+use crate::tensor::Machine;
+#[cfg(feature = "tensor")]
+use crate::tensor::TensorLearner;
 use crate::tokenizer::Tokenizer;
+use cpu::CpuLearner;
 
 /// A sequence to run: tokens, which of them are targets, and where its segments begin.
 #[derive(Clone, Copy, Debug)]
@@ -83,20 +84,19 @@ impl Micro {
     }
 }
 
+/// Where the weights are, and who computes with them.
+enum Compute {
+    Cpu(Box<CpuLearner>),
+    #[cfg(feature = "tensor")]
+    Tensor(Box<TensorLearner>),
+}
+
 /// A model in training.
 pub struct Learner {
     decoder: Decoder,
-    params: Vec<f32>,
-    lora: Option<(LoraConfig, LoraLayout, Vec<f32>)>,
-    adam: AdamW,
-    grad: Vec<f32>,
-    /// Gradients in embedded tokens, added when the step's last batch is done.
-    embedded: Vec<(Micro, Vec<f32>)>,
-    tape: Tape,
-    keep: Keep,
+    lora: Option<(LoraConfig, LoraLayout)>,
+    compute: Compute,
     micro_batch_tokens: usize,
-    /// Who computes.
-    pub cpu: Cpu,
     /// Text to tokens.
     pub tokenizer: Tokenizer,
     /// Conversations to text.
@@ -112,31 +112,37 @@ impl std::fmt::Debug for Learner {
 }
 
 impl Learner {
-    /// A model before its first step.
+    /// A model before its first step. A number stands for that many threads of our own kernels.
     ///
     /// # Errors
-    /// When there is nothing to train.
-    pub fn new(config: &TrainConfig, start: Start, threads: usize) -> Result<Self, LmError> {
+    /// When there is nothing to train, or the device does not have the precision.
+    pub fn new(
+        config: &TrainConfig,
+        start: Start,
+        machine: impl Into<Machine>,
+    ) -> Result<Self, LmError> {
         let Start { decoder, params, lora, tokenizer, template, provenance } = start;
         let trained = lora.as_ref().map_or(params.len(), |(_, layout, _)| layout.num_params());
         if trained == 0 {
             return Err(LmError::Config("there are no parameters to train".into()));
         }
-        Ok(Self {
-            adam: AdamW::new(config.adamw(), trained),
-            grad: vec![0.0; trained],
-            embedded: Vec::new(),
-            tape: Tape::default(),
-            keep: if config.activation_checkpointing { Keep::Inputs } else { Keep::Everything },
-            micro_batch_tokens: config.micro_batch_tokens,
-            cpu: Cpu::new(threads, config.precision),
-            decoder,
-            params,
-            lora,
-            tokenizer,
-            template,
-            provenance,
-        })
+        let (lora, adapter) = match lora {
+            Some((config, layout, values)) => (Some((config, layout)), Some(values)),
+            None => (None, None),
+        };
+        let compute = match machine.into() {
+            Machine::Cpu { threads } => {
+                Compute::Cpu(Box::new(CpuLearner::new(config, params, adapter, threads)))
+            }
+            #[cfg(feature = "tensor")]
+            Machine::Tensor(device) => {
+                let adapter = lora.as_ref().map(|(_, layout)| layout).zip(adapter);
+                let learner = TensorLearner::new(device, config, &decoder, params, adapter)?;
+                Compute::Tensor(Box::new(learner))
+            }
+        };
+        let micro_batch_tokens = config.micro_batch_tokens;
+        Ok(Self { decoder, lora, compute, micro_batch_tokens, tokenizer, template, provenance })
     }
 
     /// The model's shape.
@@ -146,72 +152,101 @@ impl Learner {
 
     /// The weights; those below an adapter where one is trained.
     pub fn params(&self) -> &[f32] {
-        &self.params
+        match &self.compute {
+            Compute::Cpu(cpu) => cpu.params(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.params(),
+        }
+    }
+
+    /// What is trained: weights or adapters.
+    fn values(&self) -> &[f32] {
+        match &self.compute {
+            Compute::Cpu(cpu) => cpu.values(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.values(),
+        }
+    }
+
+    fn tensors(&self) -> &[TensorAt] {
+        match &self.lora {
+            None => self.decoder.layout().tensors(),
+            Some((_, layout)) => layout.tensors(),
+        }
     }
 
     /// The adapter in training.
     pub fn adapter(&self) -> Option<(&LoraConfig, &LoraLayout, &[f32])> {
-        self.lora.as_ref().map(|(config, layout, params)| (config, layout, &params[..]))
+        self.lora.as_ref().map(|(config, layout)| (config, layout, self.values()))
     }
 
     /// Numbers that are trained.
     pub fn num_trainable(&self) -> usize {
-        self.grad.len()
+        self.lora.as_ref().map_or(self.decoder.layout().num_params(), |(_, l)| l.num_params())
     }
 
     /// The weights with the adapter, if there is one, added.
     pub fn merged(&self) -> std::borrow::Cow<'_, [f32]> {
-        match &self.lora {
-            None => (&self.params[..]).into(),
+        match self.adapter() {
+            None => self.params().into(),
             Some((_, layout, adapter)) => {
-                let mut merged = self.params.clone();
+                let mut merged = self.params().to_vec();
                 layout.merge(adapter, self.decoder.layout(), &mut merged);
                 merged.into()
             }
         }
     }
 
-    /// What is trained, by name, with its shape: weights or adapters.
+    /// What is trained, by name, with its shape: weights or adapters. On a device, it is brought to the host
+    /// once a step.
     pub fn trained(&self) -> Vec<(&str, &[usize], &[f32])> {
-        let (tensors, values) = match &self.lora {
-            None => (self.decoder.layout().tensors(), &self.params),
-            Some((_, layout, params)) => (layout.tensors(), params),
-        };
-        tensors.iter().map(|t| (&t.name[..], &t.shape[..], &values[t.range()])).collect()
+        let values = self.values();
+        self.tensors().iter().map(|t| (&t.name[..], &t.shape[..], &values[t.range()])).collect()
     }
 
     /// The optimizer's means of gradients and of their squares.
     pub fn moments(&self) -> [&[f32]; 2] {
-        [&self.adam.mean, &self.adam.square]
+        match &self.compute {
+            Compute::Cpu(cpu) => cpu.moments(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.moments(),
+        }
     }
 
     /// Where a checkpoint's numbers go: of a trained tensor, or `adam.mean` or `adam.square`.
     pub fn tensor_mut(&mut self, name: &str) -> Option<&mut [f32]> {
-        match name {
-            "adam.mean" => return Some(&mut self.adam.mean),
-            "adam.square" => return Some(&mut self.adam.square),
-            _ => {}
-        }
-        let (tensors, values) = match &mut self.lora {
-            None => (self.decoder.layout().tensors(), &mut self.params),
-            Some((_, layout, params)) => (layout.tensors(), params),
+        let range = self.tensors().iter().find(|tensor| tensor.name == name).map(TensorAt::range);
+        let [values, mean, square] = match &mut self.compute {
+            Compute::Cpu(cpu) => cpu.host_mut(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.host_mut()?,
         };
-        let range = tensors.iter().find(|tensor| tensor.name == name)?.range();
-        Some(&mut values[range])
+        match name {
+            "adam.mean" => Some(mean),
+            "adam.square" => Some(square),
+            _ => Some(&mut values[range?]),
+        }
     }
 
     pub(super) fn adam_steps(&self) -> u32 {
-        self.adam.steps
+        match &self.compute {
+            Compute::Cpu(cpu) => cpu.steps(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.steps,
+        }
     }
 
-    pub(super) fn set_adam_steps(&mut self, steps: u32) {
-        self.adam.steps = steps;
+    pub(crate) fn set_adam_steps(&mut self, steps: u32) {
+        match &mut self.compute {
+            Compute::Cpu(cpu) => cpu.set_steps(steps),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.steps = steps,
+        }
     }
 
     /// A number that changes when any trained one does.
     pub(super) fn checksum(&self) -> u64 {
-        let values = self.lora.as_ref().map_or(&self.params, |(_, _, params)| params);
-        values.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| {
+        self.values().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| {
             (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01b3)
         })
     }
@@ -248,16 +283,16 @@ impl Learner {
         for range in self.micro_batches(sequences, 1) {
             let sequences = &sequences[range.clone()];
             let micro = Micro::new(sequences, range.start, None);
-            let adapter = match &self.lora {
-                Some((_, layout, params)) if !reference => Some(Adapter { layout, params }),
-                _ => None,
+            let lora = self.lora.as_ref().map(|(_, layout)| layout);
+            let decoder = &self.decoder;
+            let found = match &mut self.compute {
+                Compute::Cpu(cpu) => cpu.scores(decoder, lora, &micro, reference),
+                #[cfg(feature = "tensor")]
+                Compute::Tensor(tensor) => {
+                    tensor.scores(decoder, lora, micro.batch(), &micro.targets, reference)
+                }
             };
-            let model = Model { params: Params::F32(&self.params), adapter };
-            let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-            self.decoder.forward(cpu, &model, &micro.batch(), tape, Keep::Nothing, |_, _| {});
-            let head = Head::new(&self.decoder);
-            let found = head.scores(cpu, &model.params, &tape.hidden, &micro.targets, false);
-            let mut rest = &found.log_prob[..];
+            let mut rest = &found[..];
             for sequence in sequences {
                 let (own, later) = rest.split_at(sequence.num_targets());
                 scores.push(own.to_vec());
@@ -270,16 +305,22 @@ impl Learner {
     /// Completions by the model as it stands.
     ///
     /// # Errors
-    /// As [`Engine::generate`].
+    /// As [`crate::generate::Engine::generate`].
     pub fn generate(
         &mut self,
         requests: &[Request],
         sampling: &Sampling,
         stop: &Stop<'_>,
     ) -> Result<Vec<Vec<Completion>>, LmError> {
-        let mut engine = Engine::new(&self.decoder, Params::F32(&self.params));
-        engine.adapter = adapter_of(self.lora.as_ref());
-        engine.generate(&mut self.cpu, requests, sampling, stop, &mut |_, _, _| true)
+        let lora = self.lora.as_ref().map(|(_, layout)| layout);
+        match &mut self.compute {
+            Compute::Cpu(cpu) => cpu.generate(&self.decoder, lora, requests, sampling, stop),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => {
+                let engine = tensor.engine(&self.decoder, lora);
+                engine.generate(requests, sampling, stop, &mut |_, _, _| true)
+            }
+        }
     }
 
     /// Adds the gradient of a loss to what the next [`Learner::update`] steps along. Sequences are run in
@@ -293,19 +334,21 @@ impl Learner {
         mut objective: impl FnMut(std::ops::Range<usize>, &[f32], &mut [f32]),
     ) {
         for range in self.micro_batches(sequences, group) {
-            let found = self.forward(&sequences[range.clone()], range.start, dropout);
-            let head = Head::new(&self.decoder);
-            let adapter = adapter_of(self.lora.as_ref());
-            let model = Model { params: Params::F32(&self.params), adapter };
-            let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-            let scores = head.scores(cpu, &model.params, &tape.hidden, &found.targets, false);
-            let mut d = vec![0.0; scores.log_prob.len()];
-            objective(range, &scores.log_prob, &mut d);
-            let mut d_hidden = vec![0.0; tape.hidden.len()];
-            let mut grad = gradient(self.lora.is_some(), &mut self.grad);
-            let (hidden, targets) = (&tape.hidden, &found.targets);
-            head.backward(cpu, &model, hidden, targets, (&d, &[]), &mut d_hidden, &mut grad);
-            self.backward(found, &d_hidden);
+            let micro = self.micro(&sequences[range.clone()], range.start, dropout);
+            let lora = self.lora.as_ref().map(|(_, layout)| layout);
+            let decoder = &self.decoder;
+            let d = |scores: &[f32]| {
+                let mut d = vec![0.0; scores.len()];
+                objective(range, scores, &mut d);
+                d
+            };
+            match &mut self.compute {
+                Compute::Cpu(cpu) => cpu.accumulate(decoder, lora, micro, d),
+                #[cfg(feature = "tensor")]
+                Compute::Tensor(tensor) => {
+                    tensor.accumulate(decoder, lora, micro.batch(), &micro.targets, d);
+                }
+            }
         }
     }
 
@@ -319,74 +362,40 @@ impl Learner {
     ) -> f64 {
         let mut total = 0.0;
         for range in self.micro_batches(sequences, 1) {
-            let found = self.forward(&sequences[range.clone()], range.start, dropout);
-            let head = Head::new(&self.decoder);
-            let adapter = adapter_of(self.lora.as_ref());
-            let model = Model { params: Params::F32(&self.params), adapter };
-            let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-            let mut d_hidden = vec![0.0; tape.hidden.len()];
-            let mut grad = gradient(self.lora.is_some(), &mut self.grad);
-            let scores = head.scores_and_backward(
-                cpu,
-                &model,
-                &tape.hidden,
-                &found.targets,
-                &mut d_hidden,
-                &mut grad,
-                |log_probs| vec![-scale; log_probs.len()],
-            );
+            let micro = self.micro(&sequences[range.clone()], range.start, dropout);
+            let lora = self.lora.as_ref().map(|(_, layout)| layout);
+            let decoder = &self.decoder;
+            let scores = match &mut self.compute {
+                Compute::Cpu(cpu) => cpu.accumulate_likelihood(decoder, lora, micro, scale),
+                #[cfg(feature = "tensor")]
+                Compute::Tensor(tensor) => {
+                    let (batch, targets) = (micro.batch(), &micro.targets);
+                    tensor.accumulate_likelihood(decoder, lora, batch, targets, scale)
+                }
+            };
             total += scores.iter().map(|&x| f64::from(x)).sum::<f64>();
-            self.backward(found, &d_hidden);
         }
         total
     }
 
-    fn forward(
-        &mut self,
-        sequences: &[Sequence<'_>],
-        first: usize,
-        dropout: &SeedSequence,
-    ) -> Micro {
-        let drops = self.lora.as_ref().is_some_and(|(config, ..)| config.dropout > 0.0);
-        let micro = Micro::new(sequences, first, drops.then_some(dropout));
-        let adapter = adapter_of(self.lora.as_ref());
-        let model = Model { params: Params::F32(&self.params), adapter };
-        let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-        self.decoder.forward(cpu, &model, &micro.batch(), tape, self.keep, |_, _| {});
-        micro
-    }
-
-    fn backward(&mut self, micro: Micro, d_hidden: &[f32]) {
-        let adapter = adapter_of(self.lora.as_ref());
-        let model = Model { params: Params::F32(&self.params), adapter };
-        let mut grad = gradient(self.lora.is_some(), &mut self.grad);
-        let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-        let d = self.decoder.backward(cpu, &model, &micro.batch(), tape, d_hidden, &mut grad);
-        if self.lora.is_none() {
-            self.embedded.push((micro, d));
-        }
+    fn micro(&self, sequences: &[Sequence<'_>], first: usize, dropout: &SeedSequence) -> Micro {
+        let drops = self.lora.as_ref().is_some_and(|(config, _)| config.dropout > 0.0);
+        Micro::new(sequences, first, drops.then_some(dropout))
     }
 
     /// Steps along the gradient, which is cleared. Returns its norm; one that is not finite changes nothing.
     pub fn update(&mut self, learning_rate: f32, max_grad_norm: f32) -> f64 {
-        for (micro, d) in self.embedded.drain(..) {
-            self.decoder.embed_backward(&micro.batch(), &d, &mut self.grad);
-        }
-        let (tensors, params) = match &mut self.lora {
-            None => (self.decoder.layout().tensors(), &mut self.params),
-            Some((_, layout, params)) => (layout.tensors(), params),
-        };
-        let tensors = tensors.iter().map(|tensor| (tensor.range(), tensor.decays()));
         let clip = (max_grad_norm > 0.0).then_some(max_grad_norm);
-        let team = &mut self.cpu.team;
-        self.adam.step(team, params, &mut self.grad, tensors, learning_rate, clip)
+        match &mut self.compute {
+            Compute::Cpu(cpu) => {
+                let tensors = match &self.lora {
+                    None => self.decoder.layout().tensors(),
+                    Some((_, layout)) => layout.tensors(),
+                };
+                cpu.update(&self.decoder, tensors, learning_rate, clip)
+            }
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(tensor) => tensor.update(learning_rate, clip),
+        }
     }
-}
-
-fn adapter_of(lora: Option<&(LoraConfig, LoraLayout, Vec<f32>)>) -> Option<Adapter<'_>> {
-    lora.map(|(_, layout, params)| Adapter { layout, params })
-}
-
-fn gradient(adapter: bool, grad: &mut [f32]) -> Gradient<'_> {
-    if adapter { Gradient::Adapter(grad) } else { Gradient::Full(grad) }
 }

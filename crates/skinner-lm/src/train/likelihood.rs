@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use skinner_core::{Metrics, SeedSequence};
 
-use super::{Learner, Making, Sequence, Start, TrainConfig};
-use crate::data::{Dataset, Example, LossOn, Packed, Packing, Tokenize, blocks, pack};
+use super::{Learner, Sequence, Start, TrainConfig};
+use crate::data::{
+    Dataset, LossOn, Packed, Packing, Sample, Tokenize, TokenizeCounts, blocks, pack,
+};
 use crate::error::LmError;
 
 /// Supervised fine-tuning's own values.
@@ -57,18 +59,10 @@ impl Data {
         dataset: &Dataset,
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
-        let making = Making { packing: sft.packing, loss_on: sft.loss_on };
-        let tokenize = tokenize(config, start, making.loss_on);
-        let (examples, counts) = tokenize.examples(&dataset.train)?;
-        notes.push(counts.to_string());
-        let make = |examples: &[Example]| pack(examples, config.max_length, making.packing);
-        let train = make(&examples);
-        let eval = if dataset.eval.is_empty() {
-            vec![]
-        } else {
-            pack(&tokenize.examples(&dataset.eval)?.0, config.max_length, Packing::None)
-        };
-        Ok(Self { train, eval })
+        let tokenize = tokenize(config, start, sft.loss_on);
+        let [train, eval] = both(dataset, notes, |samples| tokenize.examples(samples))?;
+        let train = pack(&train, config.max_length, sft.packing);
+        Ok(Self { train, eval: pack(&eval, config.max_length, Packing::None) })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,6 +116,18 @@ impl Data {
         metrics.set("eval_perplexity", loss.exp());
         Some(metrics)
     }
+}
+
+/// What is made of the samples to train on, whose counts go to `notes`, and of those to evaluate on, if any.
+pub(super) fn both<T>(
+    dataset: &Dataset,
+    notes: &mut Vec<String>,
+    make: impl Fn(&[Sample]) -> Result<(Vec<T>, TokenizeCounts), LmError>,
+) -> Result<[Vec<T>; 2], LmError> {
+    let (train, counts) = make(&dataset.train)?;
+    notes.push(counts.to_string());
+    let eval = if dataset.eval.is_empty() { vec![] } else { make(&dataset.eval)?.0 };
+    Ok([train, eval])
 }
 
 pub(super) fn tokenize<'a>(

@@ -3,7 +3,7 @@
 use skinner_core::objective::preference::{Pairs, PreferenceConfig, PreferenceStats, preference};
 use skinner_core::{Metrics, Rng, SeedSequence, statistics};
 
-use super::likelihood::tokenize;
+use super::likelihood::{both, tokenize};
 use super::{Learner, Sequence, Start, TrainConfig};
 use crate::data::{Dataset, LossOn, PairExample};
 use crate::error::LmError;
@@ -95,9 +95,7 @@ impl Data {
     ) -> Result<Self, LmError> {
         objective.validate().map_err(|error| LmError::Config(error.to_string()))?;
         let tokenize = tokenize(config, start, LossOn::Completion);
-        let (train, counts) = tokenize.pairs(&dataset.train)?;
-        notes.push(counts.to_string());
-        let eval = if dataset.eval.is_empty() { vec![] } else { tokenize.pairs(&dataset.eval)?.0 };
+        let [train, eval] = both(dataset, notes, |samples| tokenize.pairs(samples))?;
         Ok(Self {
             objective: objective.clone(),
             train,

@@ -3,7 +3,7 @@
 use skinner_core::objective::unpaired::{KtoConfig, KtoStats, kto, kto_reference_point};
 use skinner_core::{Metrics, SeedSequence};
 
-use super::likelihood::tokenize;
+use super::likelihood::{both, tokenize};
 use super::{Learner, Sequence, Start, TrainConfig};
 use crate::data::{Dataset, Example, LossOn, UnpairedExample, mismatched};
 use crate::error::LmError;
@@ -15,18 +15,41 @@ pub struct Data {
     max_length: usize,
     train: Vec<UnpairedExample>,
     eval: Vec<UnpairedExample>,
+    /// None where an adapter is trained, which is switched off instead.
+    reference: Option<Reference>,
 }
 
+/// Batches of the evaluation.
+const EVAL_BATCH: usize = 16;
+
+/// Log-probabilities by the model that training starts from: all known before the first step, since it will not be
+/// there later.
+#[derive(Debug)]
+struct Reference {
+    /// Of the examples that will be drawn.
+    train: Vec<f64>,
+    /// Of completions behind other prompts of their batch, step by step.
+    others: Vec<Vec<f64>>,
+    /// Of each batch of the evaluation: completions, and completions behind other prompts.
+    eval: Vec<[Vec<f64>; 2]>,
+}
+
+/// The log-probabilities of whole completions.
 fn sums(scores: &[Vec<f32>]) -> Vec<f64> {
     scores.iter().map(|s| s.iter().map(|&x| f64::from(x)).sum()).collect()
+}
+
+/// The same of examples.
+fn scores_of(learner: &mut Learner, examples: &[Example], reference: bool) -> Vec<f64> {
+    let sequences: Vec<Sequence<'_>> = examples.iter().map(Into::into).collect();
+    sums(&learner.scores(&sequences, reference))
 }
 
 impl Data {
     /// Tokenizes the completions.
     ///
     /// # Errors
-    /// Samples of another kind, none with a target left, a parameter out of range, or full weights: the
-    /// reference is the model with its adapter switched off.
+    /// Samples of another kind, none with a target left, or a parameter out of range.
     pub fn new(
         config: &TrainConfig,
         objective: &KtoConfig,
@@ -35,19 +58,10 @@ impl Data {
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
         objective.validate().map_err(|error| LmError::Config(error.to_string()))?;
-        if start.lora.is_none() {
-            return Err(LmError::Config(
-                "kto compares with the model it starts from, whose completions change with every batch: \
-                 train an adapter, by a table [lora] with `rank` and `alpha`"
-                    .into(),
-            ));
-        }
         let tokenize = tokenize(config, start, LossOn::Completion);
-        let (train, counts) = tokenize.unpaired(&dataset.train)?;
-        notes.push(counts.to_string());
-        let eval =
-            if dataset.eval.is_empty() { vec![] } else { tokenize.unpaired(&dataset.eval)?.0 };
-        Ok(Self { objective: objective.clone(), max_length: config.max_length, train, eval })
+        let [train, eval] = both(dataset, notes, |samples| tokenize.unpaired(samples))?;
+        let (objective, max_length) = (objective.clone(), config.max_length);
+        Ok(Self { objective, max_length, train, eval, reference: None })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,29 +72,84 @@ impl Data {
         !self.eval.is_empty()
     }
 
-    /// `z0` of a batch: how far the policy has moved on completions of other prompts.
-    fn reference_point(&self, learner: &mut Learner, batch: &[UnpairedExample]) -> f64 {
-        let others: Vec<Example> = mismatched(batch, self.max_length)
-            .into_iter()
-            .filter(|e| e.num_targets() > 0)
-            .collect();
-        let others: Vec<Sequence<'_>> = others.iter().map(Into::into).collect();
-        let policy = sums(&learner.scores(&others, false));
-        kto_reference_point(&policy, &sums(&learner.scores(&others, true)))
+    /// Asks the reference model, which is the learner before its first step, about all that will be needed in
+    /// these batches. Returns false if `progress` did.
+    pub(super) fn prepare(
+        &mut self,
+        learner: &mut Learner,
+        batches: &[Vec<usize>],
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> bool {
+        if learner.adapter().is_some() {
+            return true;
+        }
+        let total = batches.len() + self.eval.len().div_ceil(EVAL_BATCH);
+        let mut train = vec![f64::NAN; self.train.len()];
+        let (mut others, mut eval) = (Vec::with_capacity(batches.len()), Vec::new());
+        for (i, indices) in batches.iter().enumerate() {
+            if !progress(i, total) {
+                return false;
+            }
+            let mut new = indices.clone();
+            new.retain(|&i| train[i].is_nan());
+            let sequences: Vec<Sequence<'_>> =
+                new.iter().map(|&i| (&self.train[i].example).into()).collect();
+            for (&i, sum) in new.iter().zip(sums(&learner.scores(&sequences, true))) {
+                train[i] = sum;
+            }
+            let batch: Vec<_> = indices.iter().map(|&i| self.train[i].clone()).collect();
+            others.push(scores_of(learner, &self.others(&batch), true));
+        }
+        for batch in self.eval.chunks(EVAL_BATCH) {
+            if !progress(batches.len() + eval.len(), total) {
+                return false;
+            }
+            let sequences: Vec<Sequence<'_>> = batch.iter().map(|e| (&e.example).into()).collect();
+            let own = sums(&learner.scores(&sequences, true));
+            eval.push([own, scores_of(learner, &self.others(batch), true)]);
+        }
+        self.reference = Some(Reference { train, others, eval });
+        true
     }
 
-    /// `1/N Σ loss(completion)`. Returns metrics and the number of tokens run.
+    /// Completions behind other prompts of the batch.
+    fn others(&self, batch: &[UnpairedExample]) -> Vec<Example> {
+        let mut others = mismatched(batch, self.max_length);
+        others.retain(|example| example.num_targets() > 0);
+        others
+    }
+
+    /// `z0` of a batch: how far the policy has moved on completions of other prompts.
+    fn reference_point(
+        &self,
+        learner: &mut Learner,
+        batch: &[UnpairedExample],
+        known: Option<&Vec<f64>>,
+    ) -> f64 {
+        let others = self.others(batch);
+        let policy = scores_of(learner, &others, false);
+        match known {
+            Some(reference) => kto_reference_point(&policy, reference),
+            None => kto_reference_point(&policy, &scores_of(learner, &others, true)),
+        }
+    }
+
+    /// `1/N Σ loss(completion)` of the batch of a step. Returns metrics and the number of tokens run.
     pub(super) fn update(
         &self,
         learner: &mut Learner,
-        indices: &[usize],
+        (step, indices): (u64, &[usize]),
         dropout: &SeedSequence,
     ) -> (Metrics, usize) {
         let batch: Vec<UnpairedExample> = indices.iter().map(|&i| self.train[i].clone()).collect();
-        let z0 = self.reference_point(learner, &batch);
+        let known = self.reference.as_ref();
+        let z0 = self.reference_point(learner, &batch, known.map(|r| &r.others[step as usize]));
         let sequences: Vec<Sequence<'_>> = batch.iter().map(|e| (&e.example).into()).collect();
         let labels: Vec<bool> = batch.iter().map(|e| e.label).collect();
-        let reference = sums(&learner.scores(&sequences, true));
+        let reference = match known {
+            Some(known) => indices.iter().map(|&i| known.train[i]).collect(),
+            None => sums(&learner.scores(&sequences, true)),
+        };
         let scale = 1.0 / batch.len() as f64;
         let mut all = KtoStats::default();
         learner.accumulate(&sequences, 1, dropout, |range, scores, d| {
@@ -115,15 +184,19 @@ impl Data {
         stop: &dyn Fn() -> bool,
     ) -> Option<Metrics> {
         let mut all = KtoStats::default();
-        for batch in self.eval.chunks(16) {
+        for (i, batch) in self.eval.chunks(EVAL_BATCH).enumerate() {
             if stop() {
                 return None;
             }
-            let z0 = self.reference_point(learner, batch);
+            let known = self.reference.as_ref().map(|reference| &reference.eval[i]);
+            let z0 = self.reference_point(learner, batch, known.map(|[_, others]| others));
             let sequences: Vec<Sequence<'_>> = batch.iter().map(|e| (&e.example).into()).collect();
             let labels: Vec<bool> = batch.iter().map(|e| e.label).collect();
             let policy = sums(&learner.scores(&sequences, false));
-            let reference = sums(&learner.scores(&sequences, true));
+            let reference = match known {
+                Some([own, _]) => own.clone(),
+                None => sums(&learner.scores(&sequences, true)),
+            };
             let (scale, mut d) = (1.0 / self.eval.len() as f64, vec![0.0; batch.len()]);
             let stats = kto(&policy, &reference, &labels, z0, &self.objective, scale, &mut d);
             add(&mut all, &stats);

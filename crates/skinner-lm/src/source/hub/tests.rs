@@ -4,7 +4,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use skinner_core::SeedSequence;
+
 use super::*;
+use crate::data::{DataConfig, Sample, load_with};
 use crate::source::resolve;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -22,6 +25,8 @@ struct Hub {
 struct Content {
     small: BTreeMap<&'static str, &'static str>,
     large: BTreeMap<&'static str, (&'static [u8], String)>,
+    /// The files of `someone/data`, a data set.
+    data: BTreeMap<&'static str, &'static str>,
 }
 
 impl Hub {
@@ -62,12 +67,23 @@ fn answer(mut stream: &TcpStream, base: &str, content: &Content, log: &Mutex<Vec
         )
         .into_bytes()
     };
-    let reply = if path == "/api/models/someone/model/revision/main" {
-        let names: Vec<_> = content.small.keys().chain(content.large.keys()).copied().collect();
+    let listing = |names: Vec<&str>| {
         let names: Vec<_> =
             names.iter().map(|name| format!("{{\"rfilename\":\"{name}\"}}")).collect();
         let body = format!("{{\"sha\":\"{COMMIT}\",\"siblings\":[{}]}}", names.join(","));
         partial(body.as_bytes(), None, "Content-Type: application/json\r\n")
+    };
+    let data = format!("/datasets/someone/data/resolve/{COMMIT}/");
+    let reply = if path == "/api/models/someone/model/revision/main" {
+        listing(content.small.keys().chain(content.large.keys()).copied().collect())
+    } else if path == "/api/datasets/someone/data/revision/main" {
+        listing(content.data.keys().copied().collect())
+    } else if let Some(name) = path.strip_prefix(&data) {
+        redirect(format!("/rows/{name}"), "")
+    } else if let Some(name) = path.strip_prefix("/rows/") {
+        let sum: u32 = name.bytes().map(u32::from).sum();
+        let tag = format!("{commit}ETag: \"{sum:040x}\"\r\n");
+        partial(content.data[name].as_bytes(), range.as_deref(), &tag)
     } else if let Some(name) = path.strip_prefix("/cached/") {
         let tag = format!("{commit}ETag: \"{:040x}\"\r\n", name.len());
         partial(content.small[name].as_bytes(), range.as_deref(), &tag)
@@ -114,6 +130,16 @@ fn content() -> Content {
             ("model.safetensors", (WEIGHTS, sha.clone())),
             ("pytorch_model.bin", (WEIGHTS, sha.clone())),
             ("small.gguf", (WEIGHTS, sha)),
+        ]
+        .into(),
+        data: [
+            ("README.md", "a data set"),
+            ("../escape.jsonl", "{}"),
+            ("data/train-00001-of-00002.jsonl", "{\"text\": \"c\"}\n"),
+            ("data/train-00000-of-00002.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n"),
+            ("data/test-00000-of-00001.jsonl", "{\"text\": \"d\"}\n"),
+            ("small/train.jsonl", "{\"text\": \"e\"}\n"),
+            ("small/validation.jsonl", "{\"text\": \"f\"}\n"),
         ]
         .into(),
     }
@@ -193,6 +219,83 @@ fn offline_only_the_cache_is_used() {
     let options = SourceOptions { hub_offline: true, ..options(&hub, folder.path()) };
     let error = resolve("hf:someone/model", &options).unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE") && hub.requests() == 0, "{error}");
+}
+
+/// The texts to train and to evaluate on.
+fn texts_of(config: &DataConfig, options: &SourceOptions) -> Result<[String; 2], String> {
+    let options = || Ok(options.clone());
+    let set = load_with(config, &SeedSequence::new(1), &options).map_err(|e| e.to_string())?;
+    let text = |samples: &[Sample]| {
+        let each = samples.iter().map(|sample| match sample {
+            Sample::Text(text) => text.as_str(),
+            other => panic!("{other:?}"),
+        });
+        each.collect()
+    };
+    Ok([text(&set.train), text(&set.eval)])
+}
+
+#[test]
+fn a_data_set_is_fetched_once() {
+    let (hub, folder) = (Hub::start(content()), tempfile::tempdir().unwrap());
+    let mut options = options(&hub, folder.path());
+    let named = |path: &str| DataConfig { path: path.to_owned(), ..DataConfig::default() };
+    let expected = ["abc", "d"].map(str::to_owned);
+    assert_eq!(texts_of(&named("hf:someone/data"), &options).unwrap(), expected);
+    let requests = hub.requests.lock().unwrap().clone();
+    assert!(requests[0].to_ascii_lowercase().contains("authorization: bearer secret"));
+    assert!(!requests.iter().any(|request| request.contains("small")), "{requests:?}");
+    // What is there is not asked for again, and what is not cannot be had.
+    options.hub_offline = true;
+    for path in ["hf:someone/data", "hf:someone/data@main", &format!("hf:someone/data@{COMMIT}")] {
+        assert_eq!(texts_of(&named(path), &options).unwrap(), expected);
+    }
+    assert_eq!(hub.requests(), requests.len());
+    for path in ["hf:someone/data:small", "hf:someone/other"] {
+        let error = texts_of(&named(path), &options).unwrap_err();
+        assert!(error.starts_with(path) && error.contains("HF_HUB_OFFLINE"), "{error}");
+    }
+    assert_eq!(hub.requests(), requests.len());
+    // Configurations, splits of them, and files.
+    options.hub_offline = false;
+    for (path, train, eval) in [
+        ("hf:someone/data:small", "e", "f"),
+        ("hf:someone/data:small/validation", "f", ""),
+        ("hf:someone/data:/test", "d", ""),
+        ("hf:someone/data:data/train-00001-of-00002.jsonl", "c", ""),
+    ] {
+        let found = texts_of(&named(path), &options).unwrap();
+        assert_eq!(found, [train, eval].map(str::to_owned), "{path}");
+    }
+    let both = DataConfig {
+        eval_path: Some("hf:someone/data:small/train".to_owned()),
+        split: "test".to_owned(),
+        ..named("hf:someone/data")
+    };
+    assert_eq!(texts_of(&both, &options).unwrap(), ["d", "e"].map(str::to_owned));
+}
+
+#[test]
+fn data_sets_that_are_not_there_say_so() {
+    let (hub, folder) = (Hub::start(content()), tempfile::tempdir().unwrap());
+    let options = options(&hub, folder.path());
+    let error = |path: &str, split: &str| {
+        let (path, split) = (path.to_owned(), split.to_owned());
+        let config = DataConfig { path, split, ..DataConfig::default() };
+        texts_of(&config, &options).unwrap_err()
+    };
+    let none = error("hf:someone/else", "train");
+    assert!(none.contains("no such data set") && none.contains(&hub.endpoint), "{none}");
+    let none = error("hf:someone/data", "dev");
+    assert!(none.contains("no file of the split dev (has data/test-"), "{none}");
+    assert!(!none.contains("escape"), "{none}");
+    let none = error("hf:someone/data:large", "train");
+    assert!(none.contains("the split train of `large` (has"), "{none}");
+    let none = error("hf:someone/data:train.jsonl", "train");
+    assert!(none.contains("no file train.jsonl (has"), "{none}");
+    let none = error("hf:someone/data/train.jsonl", "train");
+    assert!(none.contains("hf:someone/data:train.jsonl"), "{none}");
+    assert!(error("hf:someone", "train").contains("must be hf:owner/name"));
 }
 
 #[test]
