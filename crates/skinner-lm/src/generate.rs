@@ -106,6 +106,34 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// Takes in a token that was drawn, and ends where `stop` says so; `text` is what stop strings are looked
+    /// for in.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub(crate) fn take(
+        &mut self,
+        drawn: Drawn,
+        stop: &Stop<'_>,
+        text: &mut Option<(TextStream<'_>, String)>,
+    ) -> Result<(), LmError> {
+        self.ids.push(drawn.id);
+        self.drawn.push(drawn);
+        if stop.ids.contains(&drawn.id) {
+            self.finish = Finish::Stop;
+        }
+        if let Some((stream, text)) = text
+            && stop.tokenizer.is_some_and(|t| t.id_to_token(drawn.id).is_some())
+        {
+            // A row of the model that is no token has no text.
+            text.push_str(&stream.push(drawn.id)?);
+            if stop.strings.iter().any(|s| text.contains(s.as_str())) {
+                self.finish = Finish::Stop;
+            }
+        }
+        Ok(())
+    }
+
     /// The tokens' log-probabilities.
     pub fn log_probs(&self) -> Vec<f32> {
         self.drawn.iter().map(|drawn| drawn.log_prob).collect()
@@ -469,22 +497,8 @@ impl<'a> Engine<'a> {
                 continue;
             };
             let stop = &sequence.terms.stop;
-            completion.ids.push(drawn.id);
-            completion.drawn.push(drawn);
-            if stop.ids.contains(&drawn.id) {
-                completion.finish = Finish::Stop;
-            }
-            if let Some((stream, text)) = &mut sequence.text
-                && stop.tokenizer.is_some_and(|t| t.id_to_token(drawn.id).is_some())
-            {
-                // A row of the model that is no token has no text.
-                match stream.push(drawn.id) {
-                    Ok(more) => text.push_str(&more),
-                    Err(error) => sequence.failed = Some(error),
-                }
-                if stop.strings.iter().any(|s| text.contains(s.as_str())) {
-                    completion.finish = Finish::Stop;
-                }
+            if let Err(error) = completion.take(drawn, stop, &mut sequence.text) {
+                sequence.failed = Some(error);
             }
             let alternatives = &alternatives;
             let go_on = watch(Seen { request, completion: place, drawn, alternatives });

@@ -86,6 +86,17 @@ struct Worker<'a> {
     entered: usize,
 }
 
+/// Ends the process if its thread panics: requests would otherwise end as if they were whole, or never be answered.
+struct NoServerWithoutIt;
+
+impl Drop for NoServerWithoutIt {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// Completes jobs until no more can come, so many completions together; keeps so many tokens of prompts.
 pub(super) fn work(
     ready: &'static Ready,
@@ -102,6 +113,8 @@ pub(super) fn work(
         active: Vec::new(),
         entered: 0,
     };
+    // Dropped before the worker and the channels that it answers through.
+    let _guard = NoServerWithoutIt;
     loop {
         if worker.active.is_empty() && worker.waiting.is_empty() {
             match jobs.blocking_recv() {

@@ -241,20 +241,7 @@ fn draw(
         let token = completion.ids.len();
         return Err(LmError::Logits { request, completion: place, token });
     };
-    completion.ids.push(drawn.id);
-    completion.drawn.push(drawn);
-    if stop.ids.contains(&drawn.id) {
-        completion.finish = Finish::Stop;
-    }
-    if let Some((stream, text)) = &mut row.text
-        && stop.tokenizer.is_some_and(|t| t.id_to_token(drawn.id).is_some())
-    {
-        // A row of the model that is no token has no text.
-        text.push_str(&stream.push(drawn.id)?);
-        if stop.strings.iter().any(|s| text.contains(s.as_str())) {
-            completion.finish = Finish::Stop;
-        }
-    }
+    completion.take(drawn, stop, &mut row.text)?;
     if !watch(request, place, drawn) && completion.finish == Finish::Length {
         completion.finish = Finish::Cancelled;
     }

@@ -199,8 +199,8 @@ unsafe fn tile<S: Simd, W: Numbers, const O: usize, const R: usize>(
         }
         for b in 0..R {
             let y = work.y.add((row + b) * work.y_row + o);
-            if O == 4 {
-                let four = S::sum4([sums[0][b], sums[1 % O][b], sums[2 % O][b], sums[3 % O][b]]);
+            if let [s0, s1, s2, s3] = &sums[..] {
+                let four = S::sum4([s0[b], s1[b], s2[b], s3[b]]);
                 y.cast::<[f32; 4]>().write_unaligned(four);
             } else {
                 (0..O).for_each(|a| *y.add(a) = S::sum(sums[a][b]));

@@ -106,7 +106,8 @@ fn ask(
     let folder = files.pointer_path(&info.sha);
     fs::create_dir_all(&folder).map_err(LmError::io("create", &folder))?;
     let listing = folder.join(LISTING);
-    let text = serde_json::to_vec(&names).unwrap_or_default();
+    let text = serde_json::to_vec(&names)
+        .map_err(|error| LmError::Source(format!("its list of files: {error}")))?;
     crate::tensor_file::write_atomic(&listing, &text)?;
     files.create_ref(&info.sha).map_err(LmError::io("write", &folder))?;
     Ok((info.sha, names))
