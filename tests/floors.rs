@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const FLOORS: [(&str, u32); 7] = [
+const FLOORS: [(&str, u32); 8] = [
     ("skinner-core", 0),
     ("skinner-nn", 1),
+    ("skinner-tasks", 1),
     ("skinner-envs", 2),
     ("skinner-algos", 2),
     ("skinner-lm", 2),
