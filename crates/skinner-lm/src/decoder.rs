@@ -22,7 +22,7 @@ pub use linear::{Gradient, Model};
 pub use lora::{Adapter, LoraConfig, LoraLayout};
 pub use params::{HalfParams, Params};
 
-pub(crate) use attention::Heads;
+pub(crate) use attention::{Group, Heads};
 use block::norm_forward;
 #[cfg(feature = "tensor")]
 pub(crate) use layout::BlockAt;
@@ -52,6 +52,8 @@ pub struct Batch<'a> {
 pub enum Keep {
     /// Nothing: there will be no backward pass.
     Nothing,
+    /// Nothing, and hidden states are wanted of every sequence's last token alone.
+    LastOnly,
     /// What every block computed.
     #[default]
     Everything,
@@ -69,7 +71,8 @@ pub struct Tape {
     /// The residual stream after the last block.
     last: Vec<f32>,
     moments: Vec<(f32, f32)>,
-    /// The hidden states after the final norm (`tokens × hidden_size`).
+    /// The hidden states after the final norm (`tokens × hidden_size`; with [`Keep::LastOnly`],
+    /// `sequences × hidden_size`).
     pub hidden: Vec<f32>,
 }
 
@@ -155,16 +158,18 @@ impl Decoder {
         assert_eq!(batch.segments.last().map_or(0, |s| s.1), batch.ids.len(), "segments cover");
         let (width, layers) = (self.config.hidden_size, self.config.num_hidden_layers);
         tape.keep = keep;
-        let held = if keep == Keep::Nothing { 1 } else { layers };
+        let forgets = matches!(keep, Keep::Nothing | Keep::LastOnly);
+        let held = if forgets { 1 } else { layers };
         tape.blocks.resize_with(held, BlockTape::default);
         let angles = self.angles(batch.segments);
-        let pass = self.pass(model, batch, &angles);
+        let mut pass = self.pass(model, batch, &angles);
         tape.blocks[0].x = self.embed(model, batch);
         debug_assert_eq!(tape.blocks[0].x.len(), batch.ids.len() * width);
         let shared = &mut tape.shared;
         let mut out = Vec::new();
         for (layer, at) in self.layout.blocks.iter().enumerate() {
-            let own = if keep == Keep::Nothing { 0 } else { layer };
+            let own = if forgets { 0 } else { layer };
+            pass.last_only = keep == Keep::LastOnly && layer + 1 == layers;
             if keep == Keep::Inputs {
                 shared.x.clone_from(&tape.blocks[own].x);
                 pass.forward(cpu, at, shared, &mut out);
@@ -174,7 +179,7 @@ impl Decoder {
                 each(layer, &tape.blocks[own].qkv);
             }
             if layer + 1 < layers {
-                let next = if keep == Keep::Nothing { 0 } else { layer + 1 };
+                let next = if forgets { 0 } else { layer + 1 };
                 std::mem::swap(&mut tape.blocks[next].x, &mut out);
             }
         }
@@ -199,7 +204,8 @@ impl Decoder {
         d_hidden: &[f32],
         grad: &mut Gradient<'_>,
     ) -> Vec<f32> {
-        assert_ne!(tape.keep, Keep::Nothing, "a backward pass needs what the forward pass kept");
+        let forgot = matches!(tape.keep, Keep::Nothing | Keep::LastOnly);
+        assert!(!forgot, "a backward pass needs what the forward pass kept");
         let width = self.config.hidden_size;
         let angles = self.angles(batch.segments);
         let pass = self.pass(model, batch, &angles);
@@ -228,7 +234,14 @@ impl Decoder {
         angles: &'a [Vec<f32>],
     ) -> Pass<'a> {
         let dropout = batch.dropout.map(|seeds| Dropout { segments: batch.segments, seeds });
-        Pass { config: &self.config, model: *model, segments: batch.segments, dropout, angles }
+        Pass {
+            config: &self.config,
+            model: *model,
+            segments: batch.segments,
+            last_only: false,
+            dropout,
+            angles,
+        }
     }
 
     /// The rotary angles of every token.

@@ -455,14 +455,14 @@ impl<'a> Engine<'a> {
         let batch = Batch { ids: &ids, segments: &segments, dropout: None };
         let model = Model { params: self.params, adapter: self.adapter };
         let mut tape = Tape::default();
-        self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::Nothing, |layer, qkv| {
+        self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::LastOnly, |layer, qkv| {
             for (cache, &(start, end)) in caches.iter_mut().zip(&segments) {
                 cache.extend(heads, layer, &qkv[start * row..end * row]);
             }
         });
-        for (mut cache, &(start, end)) in caches.into_iter().zip(&segments) {
+        let hidden = tape.hidden.chunks(width);
+        for ((mut cache, &(start, end)), hidden) in caches.into_iter().zip(&segments).zip(hidden) {
             cache.ids.extend_from_slice(&ids[start..end]);
-            let hidden = &tape.hidden[(end - 1) * width..end * width];
             let logits = self.logits(cpu, hidden);
             out.push(Prefilled { cache: Arc::new(cache), logits });
         }

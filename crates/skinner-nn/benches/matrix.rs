@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use skinner_nn::matrix::{Cpu, Operand, Precision};
 
+const MODEL_NUMBERS: usize = 1 << 26;
+
 fn main() {
     let threads = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1);
     let named =
@@ -32,15 +34,18 @@ fn main() {
                 continue;
             }
             let a: Vec<f32> = (0..m * k).map(|i| (i % 13) as f32 * 0.1).collect();
-            let b: Vec<f32> = (0..k * n).map(|i| (i % 17) as f32 * 0.1).collect();
+            // As many as make a model: they do not stay in a cache from one product to the next.
+            let copies = (MODEL_NUMBERS / (k * n)).max(1);
+            let b: Vec<f32> = (0..copies * k * n).map(|i| (i % 17) as f32 * 0.1).collect();
             let mut c = vec![0.0; m * n];
             let operand = |x, rows, columns, flip| {
                 if flip { Operand::rows(x, rows).flipped() } else { Operand::rows(x, columns) }
             };
             let mut seconds: Vec<f64> = (0..15)
-                .map(|_| {
+                .map(|i| {
+                    let b = &b[i % copies * k * n..][..k * n];
                     let began = Instant::now();
-                    let (a, b) = (operand(&a[..], m, k, flips[0]), operand(&b[..], k, n, flips[1]));
+                    let (a, b) = (operand(&a[..], m, k, flips[0]), operand(b, k, n, flips[1]));
                     cpu.product([m, n, k], a, b, &mut c, n, true);
                     began.elapsed().as_secs_f64()
                 })

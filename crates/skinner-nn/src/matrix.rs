@@ -12,7 +12,7 @@ pub use row_wise::*;
 
 use crate::kernels::{InstructionSet, instruction_set};
 use crate::team::Team;
-use gemm::{Line, Product};
+use gemm::{Line, Product, Right};
 
 /// How numbers are rounded before they are multiplied. Sums are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -151,6 +151,7 @@ impl Cpu {
         c_row: usize,
         accumulate: bool,
     ) {
+        b.assert_covers(k, n);
         let product = checked([m, n, k], a, b, c, c_row, accumulate, self.precision);
         #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
         // SAFETY: as the reason says.
@@ -172,14 +173,66 @@ pub fn product_here(
     c_row: usize,
     accumulate: bool,
 ) {
+    b.assert_covers(k, n);
     let product = checked([m, n, k], a, b, c, c_row, accumulate, Precision::F32);
     #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
     // SAFETY: as the reason says.
     unsafe {
-        gemm::product_alone(&product);
+        gemm::product_alone(&product, None);
     }
 }
 
+/// A right operand that several products share, packed once for all of them; in f32, on one thread.
+#[derive(Default)]
+pub struct Packed {
+    right: Right,
+    /// Rows and columns.
+    sizes: [usize; 2],
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packed").field("sizes", &self.sizes).finish_non_exhaustive()
+    }
+}
+
+impl Packed {
+    /// Packs `b`, which is `k × n`, in place of what was packed here before.
+    ///
+    /// # Panics
+    /// If `b` is smaller.
+    pub fn pack(&mut self, [k, n]: [usize; 2], b: Operand<'_>) {
+        b.assert_covers(k, n);
+        let none = Operand::rows(&[], 0);
+        let product = checked([0, n, k], none, b, &mut [], n, false, Precision::F32);
+        self.right.pack(&product);
+        self.sizes = [k, n];
+    }
+
+    /// As [`product_here`], with the first `k` rows and `n` columns of what was packed. The same bits.
+    ///
+    /// # Panics
+    /// If a matrix is smaller than its sizes say.
+    pub fn product(
+        &self,
+        [m, n, k]: [usize; 3],
+        a: Operand<'_>,
+        c: &mut [f32],
+        c_row: usize,
+        accumulate: bool,
+    ) {
+        assert!(k <= self.sizes[0] && n <= self.sizes[1], "the packed operand is smaller");
+        let none = Operand::rows(&[], 0);
+        let product = checked([m, n, k], a, none, c, c_row, accumulate, Precision::F32);
+        #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
+        // SAFETY: as the reason says; what was packed covers the sizes.
+        unsafe {
+            gemm::product_alone(&product, Some(&self.right));
+        }
+    }
+}
+
+/// A product whose left operand and result fit; the right operand is the caller's to check.
 fn checked<'a>(
     [m, n, k]: [usize; 3],
     a: Operand<'a>,
@@ -190,7 +243,6 @@ fn checked<'a>(
     precision: Precision,
 ) -> Product<'a> {
     a.assert_covers(m, k);
-    b.assert_covers(k, n);
     assert!(c_row >= n && (m == 0 || (m - 1) * c_row + n <= c.len()), "the result does not fit");
     let isa = instruction_set();
     let pairs = precision == Precision::Bf16 && isa == InstructionSet::Avx512 && multiplies_pairs();

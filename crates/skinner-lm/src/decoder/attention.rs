@@ -1,9 +1,9 @@
 //! Causal attention within segments of a packed batch, and its gradient.
 //!
-//! A unit of work is one segment and one head of keys with the query heads that share it, so every sum stays
-//! within a unit: results depend neither on threads nor on the other segments.
+//! A unit of work is one segment (forward, some of its queries) and one head of keys with the query heads that
+//! share it, so every sum stays within a unit: results depend neither on threads nor on the other segments.
 
-use skinner_nn::matrix::{Cpu, Operand, dot, exp_sum, max, product_here};
+use skinner_nn::matrix::{Cpu, Operand, Packed, dot, exp_sum, max, product_here};
 
 /// Queries whose scores are held at once.
 const BLOCK: usize = 64;
@@ -32,15 +32,142 @@ impl Heads {
     }
 }
 
-/// The rows of one segment: `start..end`, and one head of keys.
+/// Blocks of queries: first row and rows.
+fn query_blocks(len: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(BLOCK).map(move |first| (first, BLOCK.min(len - first)))
+}
+
+/// One head of keys and values, and the heads of queries that share it.
+pub(crate) struct Group<'a> {
+    pub heads: Heads,
+    /// Keys and values of so many tokens.
+    pub len: usize,
+    pub keys: Operand<'a>,
+    pub values: Operand<'a>,
+    /// Of the last `tokens` of them: from the first one's query in the first head on.
+    pub queries: &'a [f32],
+    /// Between two tokens' queries.
+    pub row: usize,
+    pub tokens: usize,
+}
+
+impl Group<'_> {
+    /// Writes the attention of the tokens (heads × tokens × dim) and the logarithms of the sums of exponentials
+    /// (heads × tokens).
+    pub fn attend(&self, out: &mut [f32], log_sums: &mut [f32]) {
+        let (len, dim, scale) = (self.len, self.heads.dim, self.heads.scale());
+        let (mut keys, mut values) = (Packed::default(), Packed::default());
+        keys.pack([dim, len], self.keys.flipped());
+        values.pack([len, dim], self.values);
+        let mut scores = vec![0.0; BLOCK.min(self.tokens) * len];
+        for g in 0..self.heads.group() {
+            for (first, rows) in query_blocks(self.tokens) {
+                let before = len - self.tokens + first;
+                let seen = before + rows;
+                let q = Operand::rows(&self.queries[g * dim + first * self.row..], self.row);
+                keys.product([rows, seen, dim], q, &mut scores, seen, false);
+                let place = g * self.tokens + first;
+                let log_sums = &mut log_sums[place..place + rows];
+                let mut inverses = [0.0; BLOCK];
+                for i in 0..rows {
+                    let row = &mut scores[i * seen..(i + 1) * seen];
+                    let (past, future) = row.split_at_mut(before + i + 1);
+                    let largest = max(past) * scale;
+                    let sum = exp_sum(past, scale, largest);
+                    future.fill(0.0);
+                    inverses[i] = 1.0 / sum;
+                    log_sums[i] = largest + sum.ln();
+                }
+                let out = &mut out[place * dim..(place + rows) * dim];
+                values.product([rows, dim, seen], Operand::rows(&scores, seen), out, dim, false);
+                for (out, inverse) in out.chunks_mut(dim).zip(inverses) {
+                    out.iter_mut().for_each(|x| *x *= inverse);
+                }
+            }
+        }
+    }
+}
+
+/// Some tokens of a segment and one head of keys.
+struct Part {
+    start: usize,
+    tokens: std::ops::Range<usize>,
+    /// Where its results begin.
+    row: usize,
+    key_head: usize,
+    out: Vec<f32>,
+    log_sums: Vec<f32>,
+}
+
+/// Queries of a part.
+const PART: usize = 256;
+
+/// Writes the attention of every token to `out` (`tokens × queries·dim`) and the logarithms of the sums of
+/// exponentials to `log_sums` (`tokens × queries`); with `last_only`, of every segment's last token.
+pub(crate) fn forward(
+    cpu: &mut Cpu,
+    heads: Heads,
+    (segments, last_only): (&[(usize, usize)], bool),
+    qkv: &[f32],
+    out: &mut Vec<f32>,
+    log_sums: &mut Vec<f32>,
+) {
+    let (dim, group) = (heads.dim, heads.group());
+    let (mut parts, mut rows) = (Vec::new(), 0);
+    for &(start, end) in segments {
+        let from = if last_only { start.max(end.saturating_sub(1)) } else { start };
+        for first in (from..end).step_by(PART) {
+            let tokens = first..end.min(first + PART);
+            for key_head in 0..heads.keys {
+                let tokens = tokens.clone();
+                let (out, log_sums) = (Vec::new(), Vec::new());
+                parts.push(Part { start, tokens, row: rows, key_head, out, log_sums });
+            }
+            rows += tokens.len();
+        }
+    }
+    // Long ones first, so that threads end together.
+    parts.sort_by_key(|part| std::cmp::Reverse((part.tokens.end - part.start) * part.tokens.len()));
+    cpu.team.for_each(&mut parts, |part| {
+        let tokens = part.tokens.len();
+        part.out.resize(group * tokens * dim, 0.0);
+        part.log_sums.resize(group * tokens, 0.0);
+        let query = part.tokens.start * heads.row() + part.key_head * group * dim;
+        let key = part.start * heads.row() + (heads.queries + part.key_head) * dim;
+        let group = Group {
+            heads,
+            len: part.tokens.end - part.start,
+            keys: Operand::rows(&qkv[key..], heads.row()),
+            values: Operand::rows(&qkv[key + heads.keys * dim..], heads.row()),
+            queries: &qkv[query..],
+            row: heads.row(),
+            tokens,
+        };
+        group.attend(&mut part.out, &mut part.log_sums);
+    });
+    let width = heads.queries * dim;
+    out.resize(rows * width, 0.0);
+    log_sums.resize(rows * heads.queries, 0.0);
+    for part in &parts {
+        for g in 0..group {
+            let head = part.key_head * group + g;
+            for i in 0..part.tokens.len() {
+                let from = g * part.tokens.len() + i;
+                let to = (part.row + i) * width + head * dim;
+                out[to..to + dim].copy_from_slice(&part.out[from * dim..(from + 1) * dim]);
+                log_sums[(part.row + i) * heads.queries + head] = part.log_sums[from];
+            }
+        }
+    }
+}
+
+/// The rows of one segment, `start..end`, and one head of keys: gradients.
 struct Unit {
     start: usize,
     end: usize,
     key_head: usize,
-    /// Outputs of the group's heads, one after the other; in the backward pass the gradients in q.
-    out: Vec<f32>,
-    /// Logarithms of the sums of exponentials, of the group's heads.
-    log_sums: Vec<f32>,
+    /// Of the group's heads, one after the other.
+    d_query: Vec<f32>,
     d_key: Vec<f32>,
     d_value: Vec<f32>,
 }
@@ -53,8 +180,7 @@ fn units(heads: Heads, segments: &[(usize, usize)]) -> Vec<Unit> {
             start,
             end,
             key_head,
-            out: Vec::new(),
-            log_sums: Vec::new(),
+            d_query: Vec::new(),
             d_key: Vec::new(),
             d_value: Vec::new(),
         })
@@ -64,76 +190,12 @@ fn units(heads: Heads, segments: &[(usize, usize)]) -> Vec<Unit> {
     units
 }
 
-/// Blocks of queries: first row and rows.
-fn query_blocks(len: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..len).step_by(BLOCK).map(move |first| (first, BLOCK.min(len - first)))
-}
-
-/// Writes the attention of every token to `out` (`tokens × queries·dim`) and the logarithms of the sums of
-/// exponentials to `log_sums` (`tokens × queries`).
-pub(crate) fn forward(
-    cpu: &mut Cpu,
-    heads: Heads,
-    segments: &[(usize, usize)],
-    qkv: &[f32],
-    out: &mut Vec<f32>,
-    log_sums: &mut Vec<f32>,
-) {
-    let tokens = qkv.len() / heads.row();
-    let mut units = units(heads, segments);
-    cpu.team.for_each(&mut units, |unit| unit_forward(unit, heads, qkv));
-    let width = heads.queries * heads.dim;
-    out.resize(tokens * width, 0.0);
-    log_sums.resize(tokens * heads.queries, 0.0);
-    for unit in &units {
-        let len = unit.end - unit.start;
-        for g in 0..heads.group() {
-            let head = unit.key_head * heads.group() + g;
-            for i in 0..len {
-                let from = (g * len + i) * heads.dim;
-                let to = (unit.start + i) * width + head * heads.dim;
-                out[to..to + heads.dim].copy_from_slice(&unit.out[from..from + heads.dim]);
-                log_sums[(unit.start + i) * heads.queries + head] = unit.log_sums[g * len + i];
-            }
-        }
-    }
-}
-
 /// Where q of a head, k and v of a unit start.
 fn places(unit: &Unit, heads: Heads, g: usize) -> [usize; 3] {
     let base = unit.start * heads.row();
     let query = base + (unit.key_head * heads.group() + g) * heads.dim;
     let key = base + (heads.queries + unit.key_head) * heads.dim;
     [query, key, key + heads.keys * heads.dim]
-}
-
-fn unit_forward(unit: &mut Unit, heads: Heads, qkv: &[f32]) {
-    let (len, dim, row, scale) = (unit.end - unit.start, heads.dim, heads.row(), heads.scale());
-    unit.out.resize(heads.group() * len * dim, 0.0);
-    unit.log_sums.resize(heads.group() * len, 0.0);
-    let mut scores = vec![0.0; BLOCK * len];
-    for g in 0..heads.group() {
-        let [query, key, value] = places(unit, heads, g);
-        for (first, rows) in query_blocks(len) {
-            let seen = first + rows;
-            let q = Operand::rows(&qkv[query + first * row..], row);
-            let k = Operand::rows(&qkv[key..], row).flipped();
-            product_here([rows, seen, dim], q, k, &mut scores, seen, false);
-            for i in 0..rows {
-                let row = &mut scores[i * seen..(i + 1) * seen];
-                let (past, future) = row.split_at_mut(first + i + 1);
-                let largest = max(past) * scale;
-                let sum = exp_sum(past, scale, largest);
-                past.iter_mut().for_each(|p| *p /= sum);
-                future.fill(0.0);
-                unit.log_sums[g * len + first + i] = largest + sum.ln();
-            }
-            let v = Operand::rows(&qkv[value..], row);
-            let p = Operand::rows(&scores, seen);
-            let out = &mut unit.out[(g * len + first) * dim..];
-            product_here([rows, dim, seen], p, v, out, dim, false);
-        }
-    }
 }
 
 /// Writes the gradient in q, k and v to `d_qkv`, from that in the outputs.
@@ -162,7 +224,7 @@ pub(crate) fn backward(
             }
         };
         for g in 0..heads.group() {
-            copy(&unit.out[g * len * dim..], places(unit, heads, g)[0]);
+            copy(&unit.d_query[g * len * dim..], places(unit, heads, g)[0]);
         }
         let [_, key, value] = places(unit, heads, 0);
         copy(&unit.d_key, key);
@@ -180,22 +242,27 @@ fn unit_backward(
 ) {
     let (len, dim, row, scale) = (unit.end - unit.start, heads.dim, heads.row(), heads.scale());
     let width = heads.queries * dim;
-    unit.out.resize(heads.group() * len * dim, 0.0);
+    unit.d_query.resize(heads.group() * len * dim, 0.0);
     unit.d_key.resize(len * dim, 0.0);
     unit.d_value.resize(len * dim, 0.0);
     let (mut p, mut d_p) = (vec![0.0; BLOCK * len], vec![0.0; BLOCK * len]);
+    let [_, key, value] = places(unit, heads, 0);
+    let (k, v) = (Operand::rows(&qkv[key..], row), Operand::rows(&qkv[value..], row));
+    let mut packed: [Packed; 3] = Default::default();
+    packed[0].pack([dim, len], k.flipped());
+    packed[1].pack([dim, len], v.flipped());
+    packed[2].pack([len, dim], k);
+    let [keys_flipped, values_flipped, keys] = &packed;
     for g in 0..heads.group() {
-        let [query, key, value] = places(unit, heads, g);
+        let [query, ..] = places(unit, heads, g);
         let head = unit.key_head * heads.group() + g;
         for (first, rows) in query_blocks(len) {
             let seen = first + rows;
             let q = Operand::rows(&qkv[query + first * row..], row);
-            let k = Operand::rows(&qkv[key..], row);
-            let v = Operand::rows(&qkv[value..], row);
-            product_here([rows, seen, dim], q, k.flipped(), &mut p, seen, false);
+            keys_flipped.product([rows, seen, dim], q, &mut p, seen, false);
             let at = (unit.start + first) * width + head * dim;
             let d = Operand::rows(&d_out[at..], width);
-            product_here([rows, seen, dim], d, v.flipped(), &mut d_p, seen, false);
+            values_flipped.product([rows, seen, dim], d, &mut d_p, seen, false);
             for i in 0..rows {
                 let (past, future) = p[i * seen..(i + 1) * seen].split_at_mut(first + i + 1);
                 let log_sum = log_sums[(unit.start + first + i) * heads.queries + head];
@@ -213,8 +280,8 @@ fn unit_backward(
                 }
             }
             let d_scores = Operand::rows(&d_p, seen);
-            let d_query = &mut unit.out[(g * len + first) * dim..];
-            product_here([rows, dim, seen], d_scores, k, d_query, dim, false);
+            let d_query = &mut unit.d_query[(g * len + first) * dim..];
+            keys.product([rows, dim, seen], d_scores, d_query, dim, false);
             product_here([seen, dim, rows], d_scores.flipped(), q, &mut unit.d_key, dim, true);
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Pass<'a> {
     pub config: &'a ModelConfig,
     pub model: Model<'a>,
     pub segments: &'a [(usize, usize)],
+    /// Whether the block's output is wanted of every segment's last token alone.
+    pub last_only: bool,
     pub dropout: Option<Dropout<'a>>,
     /// Rotary angles of each token; empty where positions are learned.
     pub angles: &'a [Vec<f32>],
@@ -142,7 +144,12 @@ impl Pass<'_> {
         self.position_heads(cpu, at, tape);
         let heads = self.heads();
         let (attended, log_sums) = (&mut tape.attended, &mut tape.log_sums);
-        attention::forward(cpu, heads, self.segments, &tape.qkv, attended, log_sums);
+        let segments = (self.segments, self.last_only);
+        attention::forward(cpu, heads, segments, &tape.qkv, attended, log_sums);
+        if self.last_only {
+            tape.x = self.last_rows(&tape.x);
+            normed.resize(tape.x.len(), 0.0);
+        }
         at.o.forward(cpu, model, &tape.attended, &mut tape.mid, self.dropout);
         add(cpu, &mut tape.mid, &tape.x);
         norm_forward(cpu, params, self.norm_of(at.norm2), &tape.mid, &mut normed, &mut tape.norm2);
@@ -154,6 +161,13 @@ impl Pass<'_> {
         cpu.keep(normed);
         cpu.keep(active);
         add(cpu, out, &tape.mid);
+    }
+
+    /// The rows of every segment's last token.
+    fn last_rows(&self, x: &[f32]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let ends = self.segments.iter().filter(|(start, end)| start < end);
+        ends.flat_map(|&(_, end)| &x[(end - 1) * width..end * width]).copied().collect()
     }
 
     /// Norms of heads and the rotary embedding, in place.

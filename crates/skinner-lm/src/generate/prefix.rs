@@ -5,13 +5,10 @@
 
 use std::sync::Arc;
 
-use skinner_nn::matrix::{self, Cpu, Operand, exp_sum, max, product_here};
+use skinner_nn::matrix::{self, Cpu, Operand};
 
 use super::{Cache, Engine, Prefilled};
-use crate::decoder::{Heads, Model};
-
-/// Queries whose scores are held at once.
-const BLOCK: usize = 64;
+use crate::decoder::{Group, Heads, Model};
 
 /// Prompts that were run, the last used last.
 #[derive(Debug, Default)]
@@ -108,33 +105,19 @@ fn attend(
 ) {
     let (dim, row, key_row) = (heads.dim, heads.row(), heads.keys * heads.dim);
     let (group, tokens) = (heads.queries / heads.keys, qkv.len() / heads.row());
-    let before = cache.len() - tokens;
     let mut units: Vec<Vec<f32>> = vec![vec![0.0; group * tokens * dim]; heads.keys];
     let mut items: Vec<_> = units.iter_mut().enumerate().collect();
     cpu.team.for_each(&mut items, |(head, out)| {
-        let keys = Operand::rows(&cache.keys[layer][*head * dim..], key_row);
-        let values = Operand::rows(&cache.values[layer][*head * dim..], key_row);
-        let mut scores = vec![0.0; BLOCK * cache.len()];
-        for g in 0..group {
-            let query = (*head * group + g) * dim;
-            for first in (0..tokens).step_by(BLOCK) {
-                let rows = BLOCK.min(tokens - first);
-                let seen = before + first + rows;
-                let q = Operand::rows(&qkv[first * row + query..], row);
-                product_here([rows, seen, dim], q, keys.flipped(), &mut scores, seen, false);
-                for i in 0..rows {
-                    let of_row = &mut scores[i * seen..(i + 1) * seen];
-                    let (past, future) = of_row.split_at_mut(before + first + i + 1);
-                    let largest = max(past) * heads.scale();
-                    let sum = exp_sum(past, heads.scale(), largest);
-                    past.iter_mut().for_each(|p| *p /= sum);
-                    future.fill(0.0);
-                }
-                let p = Operand::rows(&scores, seen);
-                let out = &mut out[(g * tokens + first) * dim..];
-                product_here([rows, dim, seen], p, values, out, dim, false);
-            }
-        }
+        let heads_of_key = Group {
+            heads,
+            len: cache.len(),
+            keys: Operand::rows(&cache.keys[layer][*head * dim..], key_row),
+            values: Operand::rows(&cache.values[layer][*head * dim..], key_row),
+            queries: &qkv[*head * group * dim..],
+            row,
+            tokens,
+        };
+        heads_of_key.attend(out, &mut vec![0.0; group * tokens]);
     });
     let width = heads.queries * dim;
     attended.resize(tokens * width, 0.0);

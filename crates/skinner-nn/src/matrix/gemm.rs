@@ -91,6 +91,30 @@ pub(super) struct Product<'a> {
 }
 
 impl Product<'_> {
+    /// The left operand where it lies, if tiles can read it there: rows of numbers side by side, not rounded.
+    fn left_in_place(&self) -> Option<*const u32> {
+        match self.a.source {
+            Source::F32(a) if self.a.col == 1 && self.precision == Precision::F32 => {
+                Some(a.as_ptr().cast())
+            }
+            _ => None,
+        }
+    }
+
+    /// What packing the columns from `next` on will read, where it lies side by side.
+    fn ahead(&self, next: usize, columns: usize, (k0, k_len): (usize, usize)) -> Ahead {
+        if next >= self.n || self.b.row != 1 {
+            return Ahead::default();
+        }
+        let columns = columns.min(self.n - next);
+        let (start, count) = (next * self.b.col + k0, (columns - 1) * self.b.col + k_len);
+        let (at, bytes): (*const u8, usize) = match self.b.source {
+            Source::F32(x) => (x[start..start + count].as_ptr().cast(), 4 * count),
+            Source::Bf16(x) => (x[start..start + count].as_ptr().cast(), 2 * count),
+        };
+        Ahead { at, lines: bytes.div_ceil(LINE) }
+    }
+
     /// Words of `steps` of the inner dimension.
     fn depth(&self, steps: usize) -> usize {
         if self.pairs { steps.div_ceil(2) } else { steps }
@@ -122,19 +146,25 @@ pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Produc
     for (k0, k_len) in blocks(p.k, K_BLOCK) {
         let depth = p.depth(k_len);
         for (m0, m_len) in blocks(p.m, M_BLOCK) {
-            let a = Shared(words(shared, m_len.div_ceil(mr) * mr * depth));
-            team.for_range(m_len.div_ceil(PACK_ROWS), |job| {
-                let first = job * PACK_ROWS;
-                let rows = PACK_ROWS.min(m_len - first);
-                let to = unsafe { a.get().add(first * depth) };
-                unsafe { pack(p, &p.a, m0 + first, rows, mr, k0, k_len, to) };
-            });
+            let left = if let Some(a) = p.left_in_place() {
+                Left::InPlace { at: unsafe { a.add(m0 * p.a.row + k0) }, row: p.a.row }
+            } else {
+                let a = Shared(words(shared, m_len.div_ceil(mr) * mr * depth));
+                team.for_range(m_len.div_ceil(PACK_ROWS), |job| {
+                    let first = job * PACK_ROWS;
+                    let rows = PACK_ROWS.min(m_len - first);
+                    let to = unsafe { a.get().add(first * depth) };
+                    unsafe { pack(p, &p.a, m0 + first, rows, mr, k0, k_len, to) };
+                });
+                Left::Packed { at: a.get(), depth }
+            };
             // Enough jobs that no thread waits long for another.
             let wanted = if team.threads() == 1 { 1 } else { 6 * team.threads() };
             let together = (panels / wanted).clamp(1, N_JOB);
             let groups = panels.div_ceil(together);
             let m_jobs = wanted.div_ceil(groups).min(m_len.div_ceil(M_JOB));
             let m_step = m_len.div_ceil(m_jobs).next_multiple_of(mr);
+            let threads = team.threads();
             team.for_range(groups * m_jobs, |job| {
                 let (i, j) = ((job % m_jobs) * m_step, (job / m_jobs) * together * nr);
                 let (rows, columns) =
@@ -142,13 +172,22 @@ pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Produc
                 OWN.with_borrow_mut(|own| unsafe {
                     let b = words(&mut own.b, columns.div_ceil(nr) * nr * depth);
                     pack(p, &p.b.flipped(), j, columns, nr, k0, k_len, b);
-                    for (first, rows) in blocks(rows, M_JOB) {
+                    let next = (job + threads) / m_jobs * together * nr;
+                    let ahead = if next == j {
+                        Ahead::default()
+                    } else {
+                        p.ahead(next, together * nr, (k0, k_len))
+                    };
+                    let parts = rows.div_ceil(M_JOB);
+                    for (part, (first, rows)) in blocks(rows, M_JOB).enumerate() {
                         let tiles = Tiles {
+                            ahead: ahead.part(part, parts),
                             depth,
                             rows,
                             columns,
-                            a: a.get().add((i + first) * depth),
+                            a: left.from_row(i + first),
                             b,
+                            b_depth: depth,
                             c: p.c.add((m0 + i + first) * p.c_row + j),
                             c_row: p.c_row,
                             accumulate: p.accumulate || k0 > 0,
@@ -161,27 +200,41 @@ pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Produc
     }
 }
 
-/// The product on this thread alone, for small ones inside a larger job.
+/// The product on this thread alone, for small ones inside a larger job. `right` is the right operand where it
+/// is packed already: all of it, of which the product may take the first rows and columns.
 ///
 /// # Safety
 /// As [`product`].
-pub(super) unsafe fn product_alone(p: &Product<'_>) {
+pub(super) unsafe fn product_alone(p: &Product<'_>, right: Option<&Right>) {
     let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
     OWN.with_borrow_mut(|own| {
         for (k0, k_len) in blocks(p.k, K_BLOCK) {
             let depth = p.depth(k_len);
             for (n0, n_len) in blocks(p.n, N_BLOCK) {
-                let b = words(&mut own.b, n_len.div_ceil(nr) * nr * depth);
-                unsafe { pack(p, &p.b.flipped(), n0, n_len, nr, k0, k_len, b) };
+                let (b, b_depth) = if let Some(right) = right {
+                    let panels: *const u32 = right.lines.as_ptr().cast();
+                    (unsafe { panels.add(n0 * right.depth + k0 * nr) }, right.depth)
+                } else {
+                    let b = words(&mut own.b, n_len.div_ceil(nr) * nr * depth);
+                    unsafe { pack(p, &p.b.flipped(), n0, n_len, nr, k0, k_len, b) };
+                    (b.cast_const(), depth)
+                };
                 for (m0, m_len) in blocks(p.m, M_JOB) {
-                    let a = words(&mut own.a, m_len.div_ceil(mr) * mr * depth);
-                    unsafe { pack(p, &p.a, m0, m_len, mr, k0, k_len, a) };
+                    let a = if let Some(a) = p.left_in_place() {
+                        Left::InPlace { at: unsafe { a.add(m0 * p.a.row + k0) }, row: p.a.row }
+                    } else {
+                        let a = words(&mut own.a, m_len.div_ceil(mr) * mr * depth);
+                        unsafe { pack(p, &p.a, m0, m_len, mr, k0, k_len, a) };
+                        Left::Packed { at: a, depth }
+                    };
                     let tiles = Tiles {
+                        ahead: Ahead::default(),
                         depth,
                         rows: m_len,
                         columns: n_len,
                         a,
                         b,
+                        b_depth,
                         c: unsafe { p.c.add(m0 * p.c_row + n0) },
                         c_row: p.c_row,
                         accumulate: p.accumulate || k0 > 0,
@@ -191,6 +244,24 @@ pub(super) unsafe fn product_alone(p: &Product<'_>) {
             }
         }
     });
+}
+
+/// A right operand in f32, packed whole.
+#[derive(Default)]
+pub(super) struct Right {
+    lines: Vec<Line>,
+    depth: usize,
+}
+
+impl Right {
+    /// Packs the right operand of a product in f32.
+    pub fn pack(&mut self, p: &Product<'_>) {
+        let nr = panel_columns(p.isa);
+        self.depth = p.k;
+        let to = words(&mut self.lines, p.n.div_ceil(nr) * nr * p.k);
+        // SAFETY: there is room for all panels, and the operand covers `k × n`.
+        unsafe { pack(p, &p.b.flipped(), 0, p.n, nr, 0, p.k, to) };
+    }
 }
 
 /// Writes rows `first..first + rows` of an operand as panels of `width` rows: for each step of the inner
@@ -213,14 +284,26 @@ unsafe fn pack(
         [first, rows, width, k0, k_len]: [usize; 5],
         to: *mut u32,
     ) {
-        unsafe { pack_any(p, operand, [first, rows, width, k0, k_len], true, to) }
+        unsafe { pack_any(p, operand, [first, rows, width, k0, k_len], InstructionSet::Avx2, to) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2")]
+    unsafe fn avx512(
+        p: &Product<'_>,
+        operand: &Operand<'_>,
+        [first, rows, width, k0, k_len]: [usize; 5],
+        to: *mut u32,
+    ) {
+        unsafe { pack_any(p, operand, [first, rows, width, k0, k_len], InstructionSet::Avx512, to) }
     }
     let sizes = [first, rows, width, k0, k_len];
     unsafe {
         match p.isa {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 | InstructionSet::Avx2 => avx2(p, operand, sizes, to),
-            _ => pack_any(p, operand, sizes, false, to),
+            InstructionSet::Avx512 => avx512(p, operand, sizes, to),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => avx2(p, operand, sizes, to),
+            _ => pack_any(p, operand, sizes, InstructionSet::Plain, to),
         }
     }
 }
@@ -230,7 +313,7 @@ unsafe fn pack_any(
     p: &Product<'_>,
     operand: &Operand<'_>,
     [first, rows, width, k0, k_len]: [usize; 5],
-    avx2: bool,
+    isa: InstructionSet,
     to: *mut u32,
 ) {
     let (row, col) = (operand.row, operand.col);
@@ -249,10 +332,10 @@ unsafe fn pack_any(
                     copy_rows([rows, k_len, width], to, col, |i| (*at.add(i)).to_bits());
                 } else if bf16 {
                     let get = |i| half(i) << 16;
-                    transpose_rows::<true>([rows, k_len, width], to, (at, row, col), avx2, get);
+                    transpose_rows::<true>([rows, k_len, width], to, (at, row, col), isa, get);
                 } else {
                     let get = |i| (*at.add(i)).to_bits();
-                    transpose_rows::<false>([rows, k_len, width], to, (at, row, col), avx2, get);
+                    transpose_rows::<false>([rows, k_len, width], to, (at, row, col), isa, get);
                 }
             }
             Source::Bf16(x) => {
@@ -265,7 +348,13 @@ unsafe fn pack_any(
                 } else {
                     let at = std::ptr::null();
                     let get = |i| half(i) << 16;
-                    transpose_rows::<false>([rows, k_len, width], to, (at, row, col), false, get);
+                    transpose_rows::<false>(
+                        [rows, k_len, width],
+                        to,
+                        (at, row, col),
+                        InstructionSet::Plain,
+                        get,
+                    );
                 }
             }
         }
@@ -310,7 +399,7 @@ unsafe fn transpose_rows<const ROUND: bool>(
     [rows, k_len, width]: [usize; 3],
     to: *mut u32,
     (from, row, col): (*const f32, usize, usize),
-    #[allow(unused, reason = "there are no such instructions elsewhere")] avx2: bool,
+    #[allow(unused, reason = "there are no such instructions elsewhere")] isa: InstructionSet,
     get: impl Fn(usize) -> u32,
 ) {
     const STEPS: usize = 32;
@@ -320,7 +409,17 @@ unsafe fn transpose_rows<const ROUND: bool>(
             for (k0, steps) in blocks(k_len, STEPS) {
                 let mut r = 0;
                 #[cfg(target_arch = "x86_64")]
-                if avx2 && col == 1 && steps.is_multiple_of(8) {
+                if isa == InstructionSet::Avx512 && col == 1 && steps.is_multiple_of(16) {
+                    while r + 16 <= there {
+                        for k in (k0..k0 + steps).step_by(16) {
+                            let from = from.add((first + r) * row + k);
+                            transpose16::<ROUND>(from, row, to.add(k * width + r), width);
+                        }
+                        r += 16;
+                    }
+                }
+                #[cfg(target_arch = "x86_64")]
+                if isa != InstructionSet::Plain && col == 1 && steps.is_multiple_of(8) {
                     while r + 8 <= there {
                         for k in (k0..k0 + steps).step_by(8) {
                             let from = from.add((first + r) * row + k);
@@ -376,6 +475,51 @@ unsafe fn transpose8<const ROUND: bool>(from: *const f32, row: usize, to: *mut u
             let high = _mm256_permute2f128_ps::<0x31>(a[i], a[i + 4]);
             _mm256_storeu_ps(to.add(i * width).cast(), low);
             _mm256_storeu_ps(to.add((i + 4) * width).cast(), high);
+        }
+    }
+}
+
+/// Sixteen rows of sixteen numbers. Each vector is put together from four rows, so that all shuffles stay within
+/// quarters of it.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose16<const ROUND: bool>(from: *const f32, row: usize, to: *mut u32, width: usize) {
+    #[allow(clippy::wildcard_imports, reason = "intrinsics carry their own prefix")]
+    use std::arch::x86_64::*;
+    unsafe {
+        for k in (0..16).step_by(4) {
+            let mut a = [_mm512_setzero_ps(); 4];
+            for i in 0..4 {
+                let quarter = |q: usize| _mm_loadu_ps(from.add((4 * q + i) * row + k));
+                let x = _mm512_castps128_ps512(quarter(0));
+                let x = _mm512_insertf32x4::<1>(x, quarter(1));
+                let x = _mm512_insertf32x4::<2>(x, quarter(2));
+                a[i] = _mm512_insertf32x4::<3>(x, quarter(3));
+            }
+            if ROUND {
+                for x in &mut a {
+                    let bits = _mm512_castps_si512(*x);
+                    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                    let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+                    let rounded = _mm512_add_epi32(bits, up);
+                    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+                    let rounded = _mm512_castsi512_ps(_mm512_and_si512(rounded, upper));
+                    let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(*x, *x);
+                    *x = _mm512_mask_mov_ps(*x, is_number, rounded);
+                }
+            }
+            let low = [_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpacklo_ps(a[2], a[3])];
+            let high = [_mm512_unpackhi_ps(a[0], a[1]), _mm512_unpackhi_ps(a[2], a[3])];
+            let steps = [
+                _mm512_shuffle_ps::<0x44>(low[0], low[1]),
+                _mm512_shuffle_ps::<0xee>(low[0], low[1]),
+                _mm512_shuffle_ps::<0x44>(high[0], high[1]),
+                _mm512_shuffle_ps::<0xee>(high[0], high[1]),
+            ];
+            for (i, step) in steps.into_iter().enumerate() {
+                _mm512_storeu_ps(to.add((k + i) * width).cast(), step);
+            }
         }
     }
 }
@@ -454,14 +598,67 @@ unsafe fn pack_panel_of_pairs(
     }
 }
 
-/// Packed panels and the part of the result that they make.
+/// Memory that will be needed soon, in lines of the cache.
+#[derive(Clone, Copy)]
+struct Ahead {
+    at: *const u8,
+    lines: usize,
+}
+
+const LINE: usize = 64;
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { at: std::ptr::null(), lines: 0 }
+    }
+}
+
+impl Ahead {
+    /// One of several equal parts.
+    fn part(self, part: usize, parts: usize) -> Self {
+        let each = self.lines.div_ceil(parts);
+        let before = (part * each).min(self.lines);
+        Self { at: self.at.wrapping_add(before * LINE), lines: each.min(self.lines - before) }
+    }
+}
+
+/// The left operand of tiles.
+#[derive(Clone, Copy)]
+enum Left {
+    /// Panels of a tile's rows.
+    Packed { at: *const u32, depth: usize },
+    /// Rows where they lie, so many words apart.
+    InPlace { at: *const u32, row: usize },
+}
+
+// SAFETY: it is only read, see `product`.
+unsafe impl Sync for Left {}
+
+impl Left {
+    /// From a row on, which begins a panel.
+    #[inline(always)]
+    unsafe fn from_row(self, i: usize) -> Self {
+        unsafe {
+            match self {
+                Self::Packed { at, depth } => Self::Packed { at: at.add(i * depth), depth },
+                Self::InPlace { at, row } => Self::InPlace { at: at.add(i * row), row },
+            }
+        }
+    }
+}
+
+/// Operands and the part of the result that they make.
 #[derive(Clone, Copy)]
 struct Tiles {
+    /// What is fetched meanwhile.
+    ahead: Ahead,
     depth: usize,
     rows: usize,
     columns: usize,
-    a: *const u32,
+    a: Left,
     b: *const u32,
+    /// Steps of a panel of `b`, of which the first `depth` are taken.
+    b_depth: usize,
     c: *mut f32,
     c_row: usize,
     accumulate: bool,
@@ -500,13 +697,16 @@ impl Tiles {
     #[inline(always)]
     unsafe fn all<S: Simd, const MR: usize, const PAIRS: bool>(self) {
         let nr = NV * S::LANES;
+        let down = self.rows.div_ceil(MR);
+        let tiles = self.columns.div_ceil(nr) * down;
         for (j, columns) in blocks(self.columns, nr) {
             for (i, rows) in blocks(self.rows, MR) {
                 let tile = Self {
+                    ahead: self.ahead.part(j / nr * down + i / MR, tiles),
                     rows,
                     columns,
-                    a: unsafe { self.a.add(i * self.depth) },
-                    b: unsafe { self.b.add(j * self.depth) },
+                    a: unsafe { self.a.from_row(i) },
+                    b: unsafe { self.b.add(j * self.b_depth) },
                     c: unsafe { self.c.add(i * self.c_row + j) },
                     ..self
                 };
@@ -524,7 +724,6 @@ impl Tiles {
     /// One tile of `MR` rows and `N` vectors of columns.
     #[inline(always)]
     unsafe fn one<S: Simd, const MR: usize, const N: usize, const PAIRS: bool>(self) {
-        let nr = NV * S::LANES;
         let tail = self.columns % S::LANES;
         unsafe {
             let mut sums = [[S::splat(0.0); N]; MR];
@@ -543,24 +742,18 @@ impl Tiles {
                     }
                 }
             }
-            let (mut a, mut b) = (self.a.cast::<f32>(), self.b.cast::<f32>());
-            for _ in 0..self.depth {
-                let mut right = [S::splat(0.0); N];
-                for j in 0..N {
-                    right[j] = S::load(b.add(j * S::LANES));
+            match self.a {
+                Left::Packed { at, .. } => {
+                    let at = at.cast::<f32>();
+                    self.sum_up::<S, MR, N, PAIRS>(&mut sums, |k, i| at.add(k * MR + i));
                 }
-                for i in 0..MR {
-                    let left = S::splat(*a.add(i));
-                    for j in 0..N {
-                        sums[i][j] = if PAIRS {
-                            S::dot_bf16(left, right[j], sums[i][j])
-                        } else {
-                            S::fma(left, right[j], sums[i][j])
-                        };
-                    }
+                Left::InPlace { at, row } => {
+                    // Rows that are not there repeat the last one; their sums are not stored.
+                    let last = self.rows - 1;
+                    let rows: [_; MR] =
+                        std::array::from_fn(|i| at.cast::<f32>().add(i.min(last) * row));
+                    self.sum_up::<S, MR, N, PAIRS>(&mut sums, |k, i| rows[i].add(k));
                 }
-                a = a.add(MR);
-                b = b.add(nr);
             }
             for i in 0..MR {
                 if i < self.rows {
@@ -571,6 +764,41 @@ impl Tiles {
                             S::store_first(at, tail, sums[i][j]);
                         } else {
                             S::store(at, sums[i][j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    /// Adds the products of all steps of the inner dimension; `left` says where a row's number for a step is.
+    #[inline(always)]
+    unsafe fn sum_up<S: Simd, const MR: usize, const N: usize, const PAIRS: bool>(
+        self,
+        sums: &mut [[S::V; N]; MR],
+        left: impl Fn(usize, usize) -> *const f32,
+    ) {
+        let nr = NV * S::LANES;
+        let b = self.b.cast::<f32>();
+        // One line every few steps: many at once would be in the way of the operands.
+        let every = self.depth.div_ceil(self.ahead.lines.max(1));
+        let mut ahead = self.ahead.at;
+        for (k0, steps) in blocks(self.depth, every.max(1)) {
+            unsafe { S::prefetch(ahead) };
+            ahead = ahead.wrapping_add(LINE);
+            for k in k0..k0 + steps {
+                unsafe {
+                    let mut right = [S::splat(0.0); N];
+                    for j in 0..N {
+                        right[j] = S::load(b.add(k * nr + j * S::LANES));
+                    }
+                    for i in 0..MR {
+                        let left = S::splat(*left(k, i));
+                        for j in 0..N {
+                            sums[i][j] = if PAIRS {
+                                S::dot_bf16(left, right[j], sums[i][j])
+                            } else {
+                                S::fma(left, right[j], sums[i][j])
+                            };
                         }
                     }
                 }

@@ -28,6 +28,16 @@ fn check(sizes: [usize; 3], flips: [bool; 2], precision: Precision, rng: &mut Rn
             let mut c = start.clone();
             product_here(sizes, left, right, &mut c, n, accumulate);
             assert_eq!(results[0], c);
+            // Packed once, whole or in part.
+            let mut packed = Packed::default();
+            packed.pack([k, n], right);
+            for [rows, columns, depth] in [sizes, [m, n.div_ceil(2), k], [m, n, k.div_ceil(3)]] {
+                let (mut c, mut expected) = (start.clone(), start.clone());
+                let sizes = [rows, columns, depth];
+                packed.product(sizes, left, &mut c, n, accumulate);
+                product_here(sizes, left, right, &mut expected, n, accumulate);
+                assert_eq!(expected, c);
+            }
         }
         for i in 0..m {
             for j in 0..n {
@@ -209,11 +219,11 @@ fn pairs_of_bf16() {
         let mut product = checked([m, n, k], left, right, &mut by_pairs, n, false, precision);
         product.pairs = true;
         // SAFETY: sizes were checked, features were detected.
-        unsafe { gemm::product_alone(&product) };
+        unsafe { gemm::product_alone(&product, None) };
         let mut product = checked([m, n, k], left, right, &mut by_ones, n, false, precision);
         product.pairs = false;
         // SAFETY: as above.
-        unsafe { gemm::product_alone(&product) };
+        unsafe { gemm::product_alone(&product, None) };
         for (x, y) in by_pairs.iter().zip(&by_ones) {
             assert!((x - y).abs() < 1e-4, "{x} is not {y}");
         }
