@@ -7,8 +7,11 @@
 //! sum. Losses are minimised.
 //!
 //! The terms of control are in this module; [`tokens`] has those of language modelling,
-//! [`preference`] DPO and its family, [`unpaired`] KTO and reward models.
+//! [`preference`] DPO and its family, [`unpaired`] KTO and reward models, [`grpo`] the policy losses of
+//! reinforcement learning with sampled completions, [`kl`] their distance from a reference.
 
+pub mod grpo;
+pub mod kl;
 pub mod preference;
 pub mod tokens;
 pub mod unpaired;

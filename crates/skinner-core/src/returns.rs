@@ -6,6 +6,8 @@
 //! next row belongs to another episode and no trace crosses over (Pardo et al. 2018, *Time Limits in
 //! Reinforcement Learning*).
 
+pub mod group;
+
 use crate::real::Real;
 
 /// A rollout as the estimators see it; every slice is `[num_steps, num_envs]`.

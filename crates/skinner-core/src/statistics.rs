@@ -22,6 +22,16 @@ pub fn iqm(values: &[f64]) -> f64 {
     mean(&sorted[cut..sorted.len() - cut])
 }
 
+/// The probability that at least one of `k` samples is correct, estimated without bias from `n` samples of which
+/// `correct` were: `1 - C(n - correct, k) / C(n, k)` (Chen et al. 2021, eq. 1). `k` is at most `n`.
+pub fn pass_at_k(n: usize, correct: usize, k: usize) -> f64 {
+    assert!(k <= n && correct <= n, "k = {k} and correct = {correct} are at most n = {n}");
+    if n - correct < k {
+        return 1.0;
+    }
+    1.0 - (n - correct + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
+}
+
 /// The `q`-quantile (0 to 1) by linear interpolation (NumPy's default); NaN for no values.
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     if values.is_empty() {
@@ -64,6 +74,20 @@ pub fn bootstrap_interval(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Source: the formula, in double precision.
+    #[test]
+    fn pass_at_k_by_hand() {
+        for (n, correct, k, expected) in [
+            (10, 3, 1, 0.3),
+            (10, 3, 5, 0.916_666_666_666_666_6),
+            (16, 1, 8, 0.5),
+            (4, 4, 2, 1.0),
+            (4, 0, 2, 0.0),
+        ] {
+            assert!((pass_at_k(n, correct, k) - expected).abs() < 1e-12);
+        }
+    }
 
     #[test]
     fn worked_numbers() {
