@@ -250,9 +250,8 @@ impl Math {
         if config.tag.is_empty() || !config.tag.chars().all(in_name) {
             return Err(MathError::Tag(config.tag));
         }
-        let check = |ok: bool, name, value, must| match ok {
-            true => Ok(()),
-            false => Err(MathError::Value { name, value, must }),
+        let check = |ok: bool, name, value, must| {
+            if ok { Ok(()) } else { Err(MathError::Value { name, value, must }) }
         };
         let tolerance = config.tolerance;
         check((0.0..1.0).contains(&tolerance), "tolerance", tolerance, "at least 0 and below 1")?;

@@ -11,7 +11,11 @@ pub(super) enum Answer {
     Value(Expr),
     Text(String),
     /// Two items may be the ends of an interval.
-    Point { left: Bracket, right: Bracket, items: Vec<Answer> },
+    Point {
+        left: Bracket,
+        right: Bracket,
+        items: Vec<Answer>,
+    },
     Set(Vec<Answer>),
     List(Vec<Answer>),
     Ratio(Vec<Answer>),
@@ -19,11 +23,17 @@ pub(super) enum Answer {
     /// Disjoint intervals in rising order.
     Region(Vec<Interval>),
     /// `x = 5`: the name, and what it is.
-    Named { name: Expr, value: Box<Answer> },
+    Named {
+        name: Expr,
+        value: Box<Answer>,
+    },
     /// What is 0 in `a = b`: `a - b`.
     Equation(Expr),
     /// What is positive (or, if not strict, not negative).
-    Inequality { difference: Expr, strict: bool },
+    Inequality {
+        difference: Expr,
+        strict: bool,
+    },
 }
 
 /// An interval of the reals; a point where both ends are one.

@@ -10,6 +10,9 @@ use super::{Basis, Comparison, Side, Units, plain};
 /// What rounding may leave of a zero, where functions are evaluated.
 const ABSOLUTE: f64 = 1e-12;
 
+/// Sets of sets ask for as many comparisons as they have pairs.
+const MAX_COMPARISONS: u32 = 10_000;
+
 /// How answers are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
@@ -45,7 +48,7 @@ pub(super) fn compare(expected: &str, given: &str, rules: Rules) -> Comparison {
         (Ok(a), Ok(b)) => (a, b),
         (Err(failed), _) | (_, Err(failed)) => return failed,
     };
-    let mut comparer = Comparer { rules, numeric: false };
+    let mut comparer = Comparer { rules, numeric: false, left: MAX_COMPARISONS };
     let same = comparer.same(&a, &b);
     let basis = if comparer.numeric { Basis::Numeric } else { Basis::Exact };
     Comparison { same, basis }
@@ -55,6 +58,8 @@ struct Comparer {
     rules: Rules,
     /// Whether floating point decided anything.
     numeric: bool,
+    /// How many values may still be compared.
+    left: u32,
 }
 
 impl Comparer {
@@ -62,23 +67,22 @@ impl Comparer {
         match (a, b) {
             (Answer::Value(a), Answer::Value(b)) => self.same_quantity(a, b),
             (Answer::Text(a), Answer::Text(b)) => plain::same_words(a, b),
-            (
-                Answer::Named { name: first, value: a },
-                Answer::Named { name: second, value: b },
-            ) => self.same(a, b) || self.same_equation(first, a, second, b),
+            (Answer::Named { name: first, value: a }, Answer::Named { name: second, value: b }) => {
+                self.same(a, b) || same_equation(first, a, second, b)
+            }
             (Answer::Named { name, value }, other) | (other, Answer::Named { name, value }) => {
                 match other {
                     Answer::Equation(equation) => as_equation(name, value)
-                        .is_some_and(|named| self.proportional(&named, equation, false)),
+                        .is_some_and(|named| proportional(&named, equation, false)),
                     _ => self.same(value, other),
                 }
             }
             (Answer::Point { .. }, Answer::Point { .. }) => self.same_points(a, b),
             (Answer::Point { items, .. }, Answer::List(others))
             | (Answer::List(others), Answer::Point { items, .. }) => self.in_order(items, others),
-            (Answer::List(a), Answer::List(b)) => a.len() == b.len() && self.same_items(a, b),
-            (Answer::Set(a), Answer::Set(b) | Answer::List(b))
-            | (Answer::List(a), Answer::Set(b)) => self.same_items(a, b),
+            (Answer::Set(a) | Answer::List(a), Answer::Set(b) | Answer::List(b)) => {
+                self.same_items(a, b)
+            }
             (Answer::Set(items), other) | (other, Answer::Set(items)) if items.len() == 1 => {
                 self.same(&items[0], other)
             }
@@ -90,11 +94,11 @@ impl Comparer {
             (Answer::Region(pieces), point) | (point, Answer::Region(pieces)) => {
                 point.as_interval().is_some_and(|piece| self.same_regions(pieces, &[piece]))
             }
-            (Answer::Equation(a), Answer::Equation(b)) => self.proportional(a, b, false),
+            (Answer::Equation(a), Answer::Equation(b)) => proportional(a, b, false),
             (
                 Answer::Inequality { difference: a, strict: first },
                 Answer::Inequality { difference: b, strict: second },
-            ) => first == second && self.proportional(a, b, true),
+            ) => first == second && proportional(a, b, true),
             _ => false,
         }
     }
@@ -150,26 +154,6 @@ impl Comparer {
             })
     }
 
-    fn same_equation(&mut self, first: &Expr, a: &Answer, second: &Expr, b: &Answer) -> bool {
-        match (as_equation(first, a), as_equation(second, b)) {
-            (Some(a), Some(b)) => self.proportional(&a, &b, false),
-            _ => false,
-        }
-    }
-
-    /// Whether one difference is a multiple of the other, so that both are 0 together.
-    fn proportional(&mut self, a: &Expr, b: &Expr, positive: bool) -> bool {
-        let (Some(a), Some(b)) = (normal(a), normal(b)) else { return false };
-        let factor = |x: &Fraction, y: &Fraction| {
-            let (_, x) = x.above.0.last_key_value()?;
-            let (_, y) = y.above.0.last_key_value()?;
-            y.mul(&x.inverse()?)
-        };
-        let Some(factor) = factor(&a, &b) else { return a.above == b.above };
-        let scaled = a.above.scaled(&factor);
-        scaled.as_ref() == Some(&b.above) && !(positive && factor.is_negative())
-    }
-
     /// Values with their units and signs of percent.
     fn same_quantity(&mut self, a: &Expr, b: &Expr) -> bool {
         match (a, b) {
@@ -191,6 +175,10 @@ impl Comparer {
     }
 
     fn same_value(&mut self, a: &Expr, b: &Expr) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
         let forms = normal(a).zip(normal(b));
         let mut absolute = 0.0;
         if let Some((x, y)) = &forms {
@@ -206,6 +194,26 @@ impl Comparer {
         }
         self.numeric = true;
         same_values(a, b, self.rules.tolerance, absolute) == Some(true)
+    }
+}
+
+/// Whether one difference is a multiple of the other, so that both are 0 together.
+fn proportional(a: &Expr, b: &Expr, positive: bool) -> bool {
+    let (Some(a), Some(b)) = (normal(a), normal(b)) else { return false };
+    let factor = |x: &Fraction, y: &Fraction| {
+        let (_, x) = x.above.0.last_key_value()?;
+        let (_, y) = y.above.0.last_key_value()?;
+        y.mul(&x.inverse()?)
+    };
+    let Some(factor) = factor(&a, &b) else { return a.above == b.above };
+    let scaled = a.above.scaled(&factor);
+    scaled.as_ref() == Some(&b.above) && !(positive && factor.is_negative())
+}
+
+fn same_equation(first: &Expr, a: &Answer, second: &Expr, b: &Answer) -> bool {
+    match (as_equation(first, a), as_equation(second, b)) {
+        (Some(a), Some(b)) => proportional(&a, &b, false),
+        _ => false,
     }
 }
 

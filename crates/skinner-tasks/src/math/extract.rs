@@ -17,7 +17,7 @@ pub enum Extractor {
     Hashes,
     /// What follows the last "answer is" or "answer:", up to the end of its sentence.
     AnswerIs,
-    /// The last formula: `$…$`, `\(…\)`, `\[…\]`.
+    /// The last formula, `$…$`, `\(…\)` or `\[…\]`, where no number comes after it.
     Formula,
     /// The last number.
     LastNumber,
@@ -131,16 +131,31 @@ fn boxed(text: &str) -> Option<Cow<'_, str>> {
 /// The box before `end`, where nothing but connectors is between.
 fn last_box_near(text: &str, end: usize) -> Option<Framed> {
     const REACH: usize = 48;
-    let brace = memrchr(b'}', &text.as_bytes()[..end])?;
-    (end - brace <= REACH && connects(&text[brace + 1..end])).then_some(())?;
-    last_box(text, end).filter(|framed| framed.inner.1 == brace)
+    memrchr(b'}', &text.as_bytes()[end.saturating_sub(REACH)..end])?;
+    let framed = last_box(text, end)?;
+    let between = text[framed.inner.1..end].trim_start_matches('}');
+    (between.len() < REACH && connects(between)).then_some(framed)
 }
 
 /// Whether a text only joins the items of a list.
 fn connects(text: &str) -> bool {
     const CONNECTORS: [&str; 16] = [
-        "$", ",", ";", "\\(", "\\)", "\\[", "\\]", "\\quad", "\\,", "\\;", "\\ ", "\\text{and}",
-        "\\text{ and }", "\\text{or}", "\\text{ or }", "and",
+        "$",
+        ",",
+        ";",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\quad",
+        "\\,",
+        "\\;",
+        "\\ ",
+        "\\text{and}",
+        "\\text{ and }",
+        "\\text{or}",
+        "\\text{ or }",
+        "and",
     ];
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -245,7 +260,14 @@ fn sentence(text: &str) -> Option<&str> {
     let words = found.split_whitespace().filter(|word| {
         word.chars().filter(|c| c.is_alphabetic()).count() > 1 && !word.starts_with('\\')
     });
-    (words.count() <= MAX_WORDS).then_some(found)
+    (words.count() <= MAX_WORDS && !leads_to_number(found)).then_some(found)
+}
+
+/// Whether words come first and a number later: "the largest is 34".
+fn leads_to_number(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let is_word = first.len() > 1 && first.chars().all(char::is_alphabetic);
+    is_word && text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Where a sentence or its first clause ends.
@@ -255,7 +277,7 @@ fn ends_of_sentence(line: &str) -> usize {
         let spaced = after.starts_with(' ');
         let word = || {
             let word = after.trim_start().split(|c: char| !c.is_alphabetic()).next();
-            word.filter(|word| word.len() > 1 && !["and", "or"].contains(word)).is_some()
+            word.is_some_and(|word| word.len() > 1 && !["and", "or"].contains(&word))
         };
         let ends = mark == '.' && (spaced || after.is_empty()) || mark == ',' && spaced && word();
         if ends {
@@ -278,7 +300,9 @@ fn formula(text: &str) -> Option<&str> {
         Some((end, &text[start..end]))
     };
     let found = [dollars(), escaped("\\(", "\\)"), escaped("\\[", "\\]")];
-    found.into_iter().flatten().max_by_key(|(end, _)| *end).map(|(_, inner)| inner)
+    let (end, inner) = found.into_iter().flatten().max_by_key(|(end, _)| *end)?;
+    let is_last = !text.as_bytes()[end..].iter().any(u8::is_ascii_digit);
+    is_last.then_some(inner)
 }
 
 /// The last number, with its sign, separators, decimals, a fraction's bar and a sign of percent.

@@ -259,11 +259,7 @@ fn root(base: &Fraction, exponent: &Rational, budget: &mut Budget) -> Option<Fra
 }
 
 /// A coefficient times powers, each in its simplest form.
-fn single_term(
-    coefficient: Rational,
-    powers: Monomial,
-    budget: &mut Budget,
-) -> Option<Fraction> {
+fn single_term(coefficient: Rational, powers: Monomial, budget: &mut Budget) -> Option<Fraction> {
     let mut result = Poly::constant(coefficient);
     for (atom, count) in powers {
         let (factor, rest) = simplified(&atom, count)?;

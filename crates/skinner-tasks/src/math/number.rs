@@ -26,7 +26,8 @@ impl Rational {
     }
 
     /// `numerator / denominator`; nothing where the denominator is 0.
-    pub(super) fn ratio(numerator: i64, denominator: i64) -> Option<Self> {
+    #[cfg(test)]
+    fn ratio(numerator: i64, denominator: i64) -> Option<Self> {
         Self::reduced(i128::from(numerator), i128::from(denominator))
     }
 

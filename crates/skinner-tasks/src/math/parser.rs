@@ -288,11 +288,10 @@ impl<'a> Parser<'a> {
         let is_number = !value.any(&|e| matches!(e, Expr::Symbol(_) | Expr::Text(_)));
         loop {
             match self.peek() {
-                Some(Token::Unit(name)) => unit.push_str(name),
+                Some(Token::Unit(name) | Token::Currency(name)) => unit.push_str(name),
                 Some(Token::Words(words)) if is_number => {
                     unit.extend(words.split_whitespace().map(str::to_lowercase));
                 }
-                Some(Token::Currency(name)) => unit.push_str(name),
                 Some(Token::Command("squared")) => unit.push('2'),
                 Some(Token::Command("cubed")) => unit.push('3'),
                 Some(Token::Mark('^')) if !unit.is_empty() => {

@@ -211,8 +211,8 @@ impl<'a> Parser<'a> {
         let (Some(left), Some(right)) = (bracket(open), bracket(close)) else {
             return Err(ParseError::Unclosed { open });
         };
-        let is_plain = left == Bracket::Round
-            || matches!(items.first(), Some(Expr::Matrix(_) | Expr::Sum(_)));
+        let is_plain =
+            left == Bracket::Round || matches!(items.first(), Some(Expr::Matrix(_) | Expr::Sum(_)));
         if items.len() == 1 && left == right && is_plain {
             return Ok(items.remove(0));
         }
@@ -265,7 +265,11 @@ impl<'a> Parser<'a> {
             } else if self.peek() == Some(&Token::End(name)) {
                 self.at += 1;
                 rows.retain(|row| !row.is_empty());
-                return if rows.is_empty() { Err(ParseError::Ends) } else { Ok(Expr::Matrix(rows)) };
+                return if rows.is_empty() {
+                    Err(ParseError::Ends)
+                } else {
+                    Ok(Expr::Matrix(rows))
+                };
             } else {
                 let cell = self.nested(Self::relation)?;
                 if let Some(row) = rows.last_mut() {

@@ -85,10 +85,9 @@ impl Expr {
             | Self::Ratio(items)
             | Self::Union(items) => items.iter().collect(),
             Self::Quotient(a, b) | Self::Power(a, b) => vec![a, b],
-            Self::Negative(a)
-            | Self::PlusMinus(a, _)
-            | Self::Percent(a)
-            | Self::Quantity(a, _) => vec![a],
+            Self::Negative(a) | Self::PlusMinus(a, _) | Self::Percent(a) | Self::Quantity(a, _) => {
+                vec![a]
+            }
             Self::Matrix(rows) => rows.iter().flatten().collect(),
             Self::Relation(first, rest) => {
                 std::iter::once(&**first).chain(rest.iter().map(|(_, e)| e)).collect()

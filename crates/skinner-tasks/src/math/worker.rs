@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 const SCRIPT: &str = include_str!("worker.py");
-/// Importing SymPy takes seconds on a slow disk.
+/// Importing math-verify takes seconds on a slow disk.
 const START: Duration = Duration::from_secs(60);
 /// Longer lines are no answer.
 const MAX_LINE: usize = 1 << 20;
@@ -19,7 +19,9 @@ const MAX_LINE: usize = 1 << 20;
 #[non_exhaustive]
 pub enum WorkerError {
     /// Python is not there.
-    #[error("cannot start `{python}`: {source}; fallback = \"math-verify\" needs Python 3.10 or newer")]
+    #[error(
+        "cannot start `{python}`: {source}; fallback = \"math-verify\" needs Python 3.10 or newer"
+    )]
     Start {
         /// What was started.
         python: String,
@@ -184,10 +186,12 @@ impl Drop for Worker {
 impl Process {
     fn line(&mut self, limit: Duration) -> Result<String, WorkerError> {
         let start = Instant::now();
-        self.lines.recv_timeout(limit.saturating_sub(start.elapsed())).map_err(|error| match error {
-            RecvTimeoutError::Timeout => WorkerError::Timeout(limit),
-            RecvTimeoutError::Disconnected => WorkerError::Ended,
-        })
+        self.lines.recv_timeout(limit.saturating_sub(start.elapsed())).map_err(
+            |error| match error {
+                RecvTimeoutError::Timeout => WorkerError::Timeout(limit),
+                RecvTimeoutError::Disconnected => WorkerError::Ended,
+            },
+        )
     }
 }
 
