@@ -25,6 +25,25 @@
 //! Numerically means a relative difference of at most [`Rules::tolerance`], 1e-9. `\log` is the natural
 //! logarithm. Two decimals that end are compared exactly.
 //!
+//! # Agreement with math-verify
+//!
+//! Of the 275 cases that math-verify 0.9.0 tests itself with, 252 come out the same. The others:
+//!
+//! | kind | cases | here |
+//! |---|---|---|
+//! | decimal commas, `1,22` | 4 | a list of two numbers |
+//! | several boxes with words between them | 4 | the last box |
+//! | numbers rounded to few digits, `(0.6, 2.6667]` | 2 | not within 1e-9 |
+//! | sums and products of matrices | 2 | no value |
+//! | a formula in single `$` over several lines | 2 | a formula |
+//! | what their extraction or comparison gets from broken LaTeX | 3 | no value, or different |
+//! | sums with `\sum` whose factors are swapped | 1 | no value |
+//! | `1 \leq \|z\| \leq 2` | 1 | no value |
+//! | `p=5,q=2;p=7,q=2` as two points | 1 | a list of four |
+//! | an interval given as an inequality | 1 | equal, in both directions |
+//! | a box that is followed by another final answer | 1 | the box |
+//! | `f(x)` and `f(y)`, under their option `strict = False` | 1 | different |
+//!
 //! # Limits
 //!
 //! An answer of more than 4,096 bytes or 96 levels, numbers of more than 4,096 bits and sums of too many terms

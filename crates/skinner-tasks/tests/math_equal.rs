@@ -63,6 +63,10 @@ fn numbers() {
         ("1,234", "1.234"),
         ("2", "20"),
         ("32349", "32, 349"),
+        ("1 2", "12"),
+        (r"1\ 2", "12"),
+        ("3 1/2", "31/2"),
+        ("5 million", "5"),
     ]);
 }
 
@@ -79,6 +83,9 @@ fn units_and_percent() {
         (r"28\%", "0.28"),
         (r"28\%", "28"),
         ("5 apples", "5"),
+        (r"\$5 million", "5,000,000"),
+        (r"2.5 \text{ million}", "2500000 dollars"),
+        ("5 squared", "25"),
     ]);
     let strict = Rules { units: Units::Compare, ..Rules::default() };
     for (a, b, same) in [
@@ -246,6 +253,13 @@ fn extraction() {
         assert_eq!(extracted(text), Some((by, expected.to_owned())), "{text:?}");
     }
     assert_eq!(extracted("no number here, AZYUK2A"), None);
+    for (text, expected) in [
+        ("so $x$ is $\\frac{1}{2}$.", Some("\\frac{1}{2}")),
+        (r"so \(3\), or \[ \sqrt 2 \]", Some(r"\sqrt 2")),
+        ("$x$ is 5", None),
+    ] {
+        assert_eq!(Extractor::Formula.extract(text, "").as_deref(), expected, "{text:?}");
+    }
 }
 
 fn graded(answer: &str, completion: &str) -> skinner_tasks::Graded {
@@ -458,15 +472,17 @@ proptest! {
     }
 
     #[test]
-    fn a_balanced_box_gives_its_content(inner in "[a-z0-9 +{}]{0,20}", before in "[a-z .$]{0,20}") {
-        let mut depth = 0_i32;
-        let balanced = inner.chars().all(|c| {
-            depth += i32::from(c == '{') - i32::from(c == '}');
-            depth >= 0
-        }) && depth == 0;
-        prop_assume!(balanced && !inner.trim().is_empty());
+    fn a_balanced_box_gives_its_content(inner in balanced(), before in "[a-z .$]{0,20}") {
         let text = format!("{before}\\boxed{{{inner}}} done");
         let found = Extractor::Boxed.extract(&text, "answer");
         prop_assert_eq!(found.as_deref(), Some(inner.trim()));
     }
+}
+
+fn balanced() -> impl Strategy<Value = String> {
+    let leaf = "[a-z0-9+]{1,6}".prop_map(|text| text);
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let parts = prop::collection::vec(inner, 1..4);
+        parts.prop_map(|parts| format!("\\frac{{{}}}", parts.join(" + ")))
+    })
 }

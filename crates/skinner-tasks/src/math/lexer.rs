@@ -20,6 +20,8 @@ pub(super) enum Token<'a> {
     /// Words that are no mathematics: those of `\text{…}`, and plain ones.
     Words(&'a str),
     Unit(&'static str),
+    /// A word such as "million".
+    Scale(i64),
     /// Of a currency, before its number.
     Currency(&'static str),
     /// `\frac`, `\sqrt`, `\begin` and others that take arguments.

@@ -28,6 +28,7 @@ pub(super) fn token_text(token: &Token<'_>) -> String {
     match token {
         Token::Number(value, _) => value.to_string(),
         Token::Letter(letter) => letter.to_string(),
+        Token::Scale(scale) => scale.to_string(),
         Token::Words(words) | Token::Name(words) => (*words).to_owned(),
         Token::Begin(name) => format!("\\begin{{{name}}}"),
         Token::End(name) => format!("\\end{{{name}}}"),
@@ -283,7 +284,11 @@ impl<'a> Parser<'a> {
     }
 
     /// The value with the units that follow it. Words that are no known unit follow only numbers.
-    fn with_unit(&mut self, value: Expr) -> Parsed {
+    fn with_unit(&mut self, mut value: Expr) -> Parsed {
+        while let Some(&Token::Scale(scale)) = self.peek() {
+            self.at += 1;
+            value = scaled(value, scale);
+        }
         let mut unit = String::new();
         let is_number = !value.any(&|e| matches!(e, Expr::Symbol(_) | Expr::Text(_)));
         loop {
@@ -308,6 +313,18 @@ impl<'a> Parser<'a> {
             self.at += 1;
         }
         Ok(if unit.is_empty() { value } else { Expr::Quantity(Box::new(value), unit) })
+    }
+}
+
+fn scaled(value: Expr, scale: i64) -> Expr {
+    match value {
+        Expr::Product(mut factors) => {
+            factors.push(Expr::integer(scale));
+            Expr::Product(factors)
+        }
+        // As in "$5 million".
+        Expr::Quantity(inner, unit) => Expr::Quantity(Box::new(scaled(*inner, scale)), unit),
+        other => Expr::Product(vec![other, Expr::integer(scale)]),
     }
 }
 

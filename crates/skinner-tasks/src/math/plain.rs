@@ -42,23 +42,35 @@ pub(super) fn same_words(a: &str, b: &str) -> bool {
     a == b || is_word(&a) && is_word(&b) && a.to_lowercase() == b.to_lowercase()
 }
 
-/// Without spaces, signs of a formula and commands of style; of `(A)`, what is in parentheses.
+/// Without spaces (but those between digits), signs of a formula and commands of style; of `(A)`,
+/// what is in parentheses.
 fn words(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut styled: Vec<bool> = Vec::new();
     let mut rest = text;
+    let mut spaced = false;
     while let Some(next) = rest.chars().next() {
         rest = &rest[next.len_utf8()..];
         match next {
-            '\\' => rest = command(rest, &mut plain, &mut styled),
+            '\\' => {
+                spaced |= !rest.starts_with(char::is_alphabetic);
+                rest = command(rest, &mut plain, &mut styled);
+            }
             '{' => {
                 styled.push(false);
                 plain.push('{');
             }
             '}' if styled.pop() == Some(true) => {}
             '$' | '~' => {}
-            space if space.is_whitespace() => {}
-            other => plain.push(other),
+            space if space.is_whitespace() => spaced = true,
+            other => {
+                let between = spaced && other.is_ascii_digit();
+                if between && plain.ends_with(|c: char| c.is_ascii_digit()) {
+                    plain.push(' ');
+                }
+                plain.push(other);
+                spaced = false;
+            }
         }
     }
     let inner = plain.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));

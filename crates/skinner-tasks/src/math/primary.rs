@@ -202,8 +202,9 @@ impl<'a> Parser<'a> {
     /// Parentheses around one expression, a point, or an interval.
     fn group(&mut self, open: char) -> Parsed {
         let bars = std::mem::take(&mut self.bars);
-        let mut items = self.items()?;
+        let items = self.items();
         self.bars = bars;
+        let mut items = items?;
         let close = self.next().ok_or(ParseError::Ends)?;
         let Token::Mark(close) = close else {
             return Err(ParseError::Unexpected { found: token_text(&close) });

@@ -12,6 +12,8 @@ pub(super) enum Word {
     Comparator(Comparator),
     Unit(&'static str),
     Mark(char),
+    /// By what the number before it is multiplied.
+    Scale(i64),
 }
 
 impl Word {
@@ -23,6 +25,7 @@ impl Word {
             Self::Comparator(comparator) => Token::Comparator(comparator),
             Self::Unit(unit) => Token::Unit(unit),
             Self::Mark(mark) => Token::Mark(mark),
+            Self::Scale(scale) => Token::Scale(scale),
         }
     }
 }
@@ -256,6 +259,14 @@ pub(super) fn plain_word(run: &str) -> Option<Word> {
         "sqrt" => Word::Command("sqrt"),
         "and" | "or" => Word::Mark(';'),
         "percent" | "pct" | "percentage" => Word::Mark('%'),
+        "squared" => Word::Command("squared"),
+        "cubed" => Word::Command("cubed"),
+        "dozen" => Word::Scale(12),
+        "hundred" => Word::Scale(100),
+        "thousand" => Word::Scale(1_000),
+        "million" => Word::Scale(1_000_000),
+        "billion" => Word::Scale(1_000_000_000),
+        "trillion" => Word::Scale(1_000_000_000_000),
         _ => return function(run).or_else(|| unit(run).map(Word::Unit)),
     })
 }
@@ -278,7 +289,10 @@ pub(super) fn words(words: &str) -> Token<'_> {
         "percent" => Token::Mark('%'),
         "e" => Token::Constant(Constant::Euler),
         "i" => Token::Constant(Constant::Imaginary),
-        inner => unit(inner).map_or(Token::Words(words), Token::Unit),
+        inner => match plain_word(inner) {
+            Some(word @ (Word::Scale(_) | Word::Unit(_))) => word.token(),
+            _ => Token::Words(words),
+        },
     }
 }
 

@@ -9,7 +9,9 @@ except ImportError as error:
     print(json.dumps({"error": f"import: {error}"}), flush=True)
     sys.exit(1)
 
-print(json.dumps({"ready": True}), flush=True)
+# What a library prints must not come between the replies.
+replies, sys.stdout = sys.stdout, sys.stderr
+print(json.dumps({"ready": True}), file=replies, flush=True)
 for line in sys.stdin:
     try:
         item = json.loads(line)
@@ -19,4 +21,4 @@ for line in sys.stdin:
         reply = {"id": item["id"], "equal": bool(verify(expected, given, timeout_seconds=None))}
     except Exception as error:
         reply = {"id": item.get("id"), "error": f"{type(error).__name__}: {error}"[:200]}
-    print(json.dumps(reply), flush=True)
+    print(json.dumps(reply), file=replies, flush=True)
