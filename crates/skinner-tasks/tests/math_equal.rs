@@ -219,10 +219,9 @@ fn what_cannot_be_parsed_is_text() {
 }
 
 fn extracted(text: &str) -> Option<(Extractor, String)> {
-    let found = Config::default().extractors.into_iter().find_map(|extractor| {
+    Config::default().extractors.into_iter().find_map(|extractor| {
         extractor.extract(text, "answer").map(|found| (extractor, found.into_owned()))
-    });
-    found
+    })
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn task() -> Task {
 }
 
 /// One configuration, completions and what they get.
-fn check(config: Value, rows: &[(&str, f64, &str)]) {
+fn check(config: &Value, rows: &[(&str, f64, &str)]) {
     let text = verifier(config.clone());
     for (completion, reward, reason) in rows {
         let trace = Trace { completion: (*completion).to_owned(), tokens: 40, truncated: false };
@@ -38,7 +38,7 @@ fn check(config: Value, rows: &[(&str, f64, &str)]) {
 #[test]
 fn exact() {
     check(
-        json!({"check": {"kind": "exact"}}),
+        &json!({"check": {"kind": "exact"}}),
         &[
             ("Paris", 1.0, "exact match"),
             ("paris", 0.0, "\"paris\" is not \"Paris\""),
@@ -46,12 +46,12 @@ fn exact() {
         ],
     );
     check(
-        json!({"check": {"kind": "exact", "expected": "Is it so?", "ignore_case": true,
+        &json!({"check": {"kind": "exact", "expected": "Is it so?", "ignore_case": true,
             "ignore_whitespace": true, "ignore_punctuation": true}}),
         &[(" is  it\nso ", 1.0, ""), ("is it not so", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "exact", "column": "names"}, "tag": "answer"}),
+        &json!({"check": {"kind": "exact", "column": "names"}, "tag": "answer"}),
         &[
             ("<answer>Lutetia</answer>", 1.0, ""),
             ("Lutetia", 0.0, "no <answer>…</answer>"),
@@ -63,19 +63,19 @@ fn exact() {
 #[test]
 fn regex() {
     check(
-        json!({"check": {"kind": "regex", "pattern": "\\d{3}"}}),
+        &json!({"check": {"kind": "regex", "pattern": "\\d{3}"}}),
         &[("call 911 now", 1.0, "matches"), ("call me", 0.0, "does not match")],
     );
     check(
-        json!({"check": {"kind": "regex", "pattern": "\\d|x", "full": true}}),
+        &json!({"check": {"kind": "regex", "pattern": "\\d|x", "full": true}}),
         &[("1", 1.0, ""), ("11", 0.0, ""), ("x", 1.0, ""), ("1x", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "regex", "pattern": "sorry", "forbidden": true}}),
+        &json!({"check": {"kind": "regex", "pattern": "sorry", "forbidden": true}}),
         &[("fine", 1.0, ""), ("sorry, no", 0.0, ""), ("", 0.0, "empty")],
     );
     check(
-        json!({"check": {"kind": "regex", "column": "pattern"}}),
+        &json!({"check": {"kind": "regex", "column": "pattern"}}),
         &[("aaa", 1.0, ""), ("aab", 0.0, "")],
     );
 }
@@ -86,7 +86,7 @@ fn json_schema() {
     let schema = json!({"type": "object", "required": ["age"],
         "properties": {"age": {"type": "integer", "minimum": 0}}});
     check(
-        json!({"check": {"kind": "json_schema", "schema": schema}, "partial": true}),
+        &json!({"check": {"kind": "json_schema", "schema": schema}, "partial": true}),
         &[
             (r#"{"age": 5}"#, 1.0, "fits"),
             ("```json\n{\"age\": 5}\n```", 1.0, "fits"),
@@ -97,18 +97,18 @@ fn json_schema() {
     );
     for column in ["schema", "schema_text"] {
         check(
-            json!({"check": {"kind": "json_schema", "column": column}}),
+            &json!({"check": {"kind": "json_schema", "column": column}}),
             &[("5", 1.0, ""), ("\"5\"", 0.0, "")],
         );
     }
     let deep = "[".repeat(1_000_000);
-    check(json!({"check": {"kind": "json_schema", "schema": true}}), &[(&deep, 0.0, "no JSON")]);
+    check(&json!({"check": {"kind": "json_schema", "schema": true}}), &[(&deep, 0.0, "no JSON")]);
 }
 
 #[test]
 fn counts() {
     check(
-        json!({"check": {"kind": "counts", "of": "words", "min": 3, "max": 4}, "partial": true}),
+        &json!({"check": {"kind": "counts", "of": "words", "min": 3, "max": 4}, "partial": true}),
         &[
             ("one two three", 1.0, "3 words"),
             ("one - two", 2.0 / 3.0, "2 words, at least 3"),
@@ -117,23 +117,23 @@ fn counts() {
         ],
     );
     check(
-        json!({"check": {"kind": "counts", "min_column": "min", "max_column": "max"}}),
+        &json!({"check": {"kind": "counts", "min_column": "min", "max_column": "max"}}),
         &[("a b c", 1.0, ""), ("a b", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "counts", "of": "letters", "letter": "r", "min": 3, "max": 3}}),
+        &json!({"check": {"kind": "counts", "of": "letters", "letter": "r", "min": 3, "max": 3}}),
         &[("strawbeRry", 1.0, "3 letters"), ("berry", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "counts", "of": "sentences", "min": 3, "max": 3}}),
+        &json!({"check": {"kind": "counts", "of": "sentences", "min": 3, "max": 3}}),
         &[("It is 3.5 m. Really?! Yes", 1.0, "3 sentences"), ("One. Two.", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "counts", "of": "paragraphs", "min": 2, "max": 2}}),
+        &json!({"check": {"kind": "counts", "of": "paragraphs", "min": 2, "max": 2}}),
         &[("a\nb\n\n\nc", 1.0, ""), ("a\nb", 0.0, "")],
     );
     check(
-        json!({"check": {"kind": "counts", "of": "lines", "max": 2}}),
+        &json!({"check": {"kind": "counts", "of": "lines", "max": 2}}),
         &[("a\n\nb\n", 1.0, "2 lines"), ("a\nb\nc", 0.0, "")],
     );
 }
@@ -141,7 +141,7 @@ fn counts() {
 #[test]
 fn words() {
     check(
-        json!({"check": {"kind": "words", "contains": ["Sun"], "contains_column": "words",
+        &json!({"check": {"kind": "words", "contains": ["Sun"], "contains_column": "words",
             "lacks": ["rain"]}, "partial": true}),
         &[
             ("the sun, a cat, a dog", 1.0, ""),
@@ -150,7 +150,7 @@ fn words() {
         ],
     );
     check(
-        json!({"check": {"kind": "words", "lacks": ["rain"], "within_words": true}}),
+        &json!({"check": {"kind": "words", "lacks": ["rain"], "within_words": true}}),
         &[("on trains", 0.0, "has"), ("on buses", 1.0, "")],
     );
 }
@@ -161,11 +161,11 @@ fn language() {
     const ENGLISH: &str =
         "The train does not leave today because it snowed a lot during the night.";
     check(
-        json!({"check": {"kind": "language", "language": "eng"}}),
+        &json!({"check": {"kind": "language", "language": "eng"}}),
         &[(ENGLISH, 1.0, "eng"), (GERMAN, 0.0, "deu"), ("123", 0.0, "no language")],
     );
     check(
-        json!({"check": {"kind": "language", "column": "language"}}),
+        &json!({"check": {"kind": "language", "column": "language"}}),
         &[(GERMAN, 1.0, ""), (ENGLISH, 0.0, "")],
     );
 }
@@ -173,7 +173,7 @@ fn language() {
 #[test]
 fn format() {
     check(
-        json!({"check": {"kind": "format"}, "partial": true}),
+        &json!({"check": {"kind": "format"}, "partial": true}),
         &[
             ("<think>a</think>\n<answer>b</answer>\n", 1.0, "right"),
             ("<think>a</think>b", 0.5, "no <answer>"),
@@ -188,7 +188,7 @@ fn format() {
         ],
     );
     check(
-        json!({"check": {"kind": "format", "opened": true, "allow_outside": true}}),
+        &json!({"check": {"kind": "format", "opened": true, "allow_outside": true}}),
         &[("a</think> so <answer>b</answer>.", 1.0, ""), ("a <answer>b</answer>", 0.0, "")],
     );
 }
@@ -196,11 +196,11 @@ fn format() {
 #[test]
 fn length() {
     check(
-        json!({"check": {"kind": "length", "target": 60, "width": 40.0}}),
+        &json!({"check": {"kind": "length", "target": 60, "width": 40.0}}),
         &[("x", 0.5, "40 tokens, 60 are wanted")],
     );
     check(
-        json!({"check": {"kind": "length", "column": "tokens", "width": 5, "shorter_is_fine": true}}),
+        &json!({"check": {"kind": "length", "column": "tokens", "width": 5, "shorter_is_fine": true}}),
         &[("x", 1.0, ""), ("", 0.0, "empty")],
     );
 }
@@ -270,10 +270,10 @@ fn long_texts_are_quick() {
     let long = "a".repeat(10_000_000);
     let start = Instant::now();
     check(
-        json!({"check": {"kind": "regex", "pattern": "(a*)*b"}}),
+        &json!({"check": {"kind": "regex", "pattern": "(a*)*b"}}),
         &[(&long, 0.0, "does not match")],
     );
-    check(json!({"check": {"kind": "counts", "of": "sentences", "max": 1}}), &[(&long, 1.0, "")]);
-    check(json!({"check": {"kind": "format"}}), &[(&"<think>".repeat(1_000_000), 0.0, "")]);
+    check(&json!({"check": {"kind": "counts", "of": "sentences", "max": 1}}), &[(&long, 1.0, "")]);
+    check(&json!({"check": {"kind": "format"}}), &[(&"<think>".repeat(1_000_000), 0.0, "")]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
