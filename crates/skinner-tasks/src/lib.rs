@@ -4,9 +4,12 @@
 //! at both and returns a [`Reward`]: a number and a reason. Nothing here knows a model, a tokenizer or a trainer.
 
 mod columns;
+pub mod generate;
 pub mod math;
+mod reward;
 mod task;
 pub mod text;
 pub mod tool_calls;
 
+pub use reward::{GradedSample, RewardConfig, RewardError, Rewards, VerifierConfig};
 pub use task::{Failed, Graded, Reward, Task, Trace};
