@@ -183,7 +183,10 @@ fn relation(first: Expr, rest: Vec<(Comparator, Expr)>) -> Result<Answer, ParseE
     if rest.iter().all(|(comparator, _)| matches!(comparator, Equal | About)) {
         return equation(first, rest);
     }
+    let unknown = rest.iter().find_map(|(_, right)| unknown(right)).or_else(|| unknown(&first));
     if let Some(pieces) = region(&first, &rest) {
+        let is_absolute = matches!(unknown, Some(Expr::Call(name, _)) if name == "abs");
+        let pieces = if is_absolute { mirrored(pieces) } else { pieces };
         return Ok(Answer::Region(joined(pieces)));
     }
     inequality(first, rest)
@@ -278,7 +281,24 @@ fn half_lines(left: &Expr, comparator: Comparator, right: &Expr) -> Option<Vec<I
     })
 }
 
-/// The one variable of an expression, or the one value of a function: `f(x)`.
+/// What `x` may be, from what `|x|` may be.
+fn mirrored(pieces: Vec<Interval>) -> Vec<Interval> {
+    let minus = |expr: &Expr| Expr::Negative(Box::new(expr.clone()));
+    let mut both = Vec::new();
+    for piece in pieces {
+        let (low, high) = (minus(&piece.high), minus(&piece.low));
+        let (low_closed, high_closed) = (piece.high_closed, piece.low_closed);
+        if constant_value(&piece.low) < 0.0 {
+            both.push(Interval { low, low_closed, ..piece });
+        } else {
+            both.push(Interval { low, low_closed, high, high_closed });
+            both.push(piece);
+        }
+    }
+    both
+}
+
+/// The one variable of an expression, its absolute value, or the one value of a function: `f(x)`.
 fn unknown(expr: &Expr) -> Option<Expr> {
     let mut found = Vec::new();
     collect_unknowns(expr, &mut found);
@@ -290,8 +310,13 @@ fn unknown(expr: &Expr) -> Option<Expr> {
 }
 
 fn collect_unknowns<'a>(expr: &'a Expr, found: &mut Vec<&'a Expr>) {
-    let is_value = matches!(expr, Expr::Call(name, _) if name.starts_with(['f', 'g', 'h']));
-    if matches!(expr, Expr::Symbol(_)) || is_value {
+    let is_unknown = match expr {
+        Expr::Call(name, _) if name.starts_with(['f', 'g', 'h']) => true,
+        Expr::Call(name, inner) => name == "abs" && matches!(inner[..], [Expr::Symbol(_)]),
+        Expr::Symbol(_) => true,
+        _ => false,
+    };
+    if is_unknown {
         found.push(expr);
         return;
     }

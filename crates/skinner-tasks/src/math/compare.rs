@@ -78,8 +78,10 @@ impl Comparer {
                 }
             }
             (Answer::Point { .. }, Answer::Point { .. }) => self.same_points(a, b),
-            (Answer::Point { items, .. }, Answer::List(others))
-            | (Answer::List(others), Answer::Point { items, .. }) => self.in_order(items, others),
+            (Answer::Point { left, right, items }, Answer::List(others))
+            | (Answer::List(others), Answer::Point { left, right, items }) => {
+                (*left, *right) == (Bracket::Round, Bracket::Round) && self.in_order(items, others)
+            }
             (Answer::Set(a) | Answer::List(a), Answer::Set(b) | Answer::List(b)) => {
                 self.same_items(a, b)
             }
@@ -87,6 +89,10 @@ impl Comparer {
                 self.same(&items[0], other)
             }
             (Answer::Ratio(a), Answer::Ratio(b)) => self.in_order(a, b),
+            (Answer::Ratio(parts), Answer::Value(value))
+            | (Answer::Value(value), Answer::Ratio(parts)) => {
+                as_quotient(parts).is_some_and(|quotient| self.same_quantity(&quotient, value))
+            }
             (Answer::Matrix(a), Answer::Matrix(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.in_order(a, b))
             }
@@ -220,6 +226,16 @@ fn same_equation(first: &Expr, a: &Answer, second: &Expr, b: &Answer) -> bool {
 fn both_terminate(a: &Fraction, b: &Fraction) -> bool {
     let terminates = |x: &Fraction| x.as_constant().as_ref().is_some_and(Rational::terminates);
     terminates(a) && terminates(b)
+}
+
+/// Of a ratio of two, the first divided by the second.
+fn as_quotient(parts: &[Answer]) -> Option<Expr> {
+    match parts {
+        [Answer::Value(a), Answer::Value(b)] => {
+            Some(Expr::Quotient(Box::new(a.clone()), Box::new(b.clone())))
+        }
+        _ => None,
+    }
 }
 
 fn without_unit(expr: &Expr) -> &Expr {
