@@ -46,7 +46,8 @@
 //! # Limits
 //!
 //! An answer of more than 4,096 bytes or 96 levels, numbers of more than 4,096 bits and sums of too many terms
-//! are not computed; such answers are compared as text, and the reason says so. No input panics.
+//! are not computed; such answers are compared as text, and the reason says so. No input panics. Within points and
+//! sets a comma separates: there a thousand is `1000` or `1{,}000`.
 
 mod answer;
 mod compare;
@@ -94,7 +95,7 @@ pub enum Fallback {
     /// Nobody: they are compared as text.
     #[default]
     None,
-    /// Python's math-verify, in a process of its own.
+    /// Python's math-verify, in a process of its own that takes one question at a time.
     MathVerify,
 }
 
