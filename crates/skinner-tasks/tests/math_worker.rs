@@ -1,6 +1,6 @@
 //! The second opinion: scripts that hang, crash and talk rubbish, and the package itself where it is.
 
-mod common;
+mod verifiers_common;
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn worker() -> Option<Worker> {
     match Worker::with_script("python3", SCRIPT, LIMIT) {
         Ok(worker) => Some(worker),
         Err(error) => {
-            common::say(&format!("skipped: {error}"));
+            verifiers_common::say(&format!("skipped: {error}"));
             None
         }
     }
@@ -95,7 +95,7 @@ fn math_verify_itself() {
     let math = match Math::new(config) {
         Ok(math) => math,
         Err(error) => {
-            common::say(&format!("skipped: {error}"));
+            verifiers_common::say(&format!("skipped: {error}"));
             return;
         }
     };

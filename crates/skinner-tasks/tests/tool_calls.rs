@@ -1,6 +1,6 @@
 //! Calls of tools: every form, every mistake, and the leaderboard's own answers.
 
-mod common;
+mod verifiers_common;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -182,7 +182,9 @@ fn plain(value: &Value) -> Value {
 #[test]
 fn the_leaderboards_answers_are_right() {
     for (kind, count) in [("simple_python", 400), ("multiple", 200), ("parallel", 200)] {
-        let Some(lines) = common::data_file(&format!("bfcl/answers_{kind}.jsonl")) else { return };
+        let Some(lines) = verifiers_common::data_file(&format!("bfcl/answers_{kind}.jsonl")) else {
+            return;
+        };
         let mut seen = 0;
         for line in lines.lines() {
             let row: Value = serde_json::from_str(line).expect("a row");

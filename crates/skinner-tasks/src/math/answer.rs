@@ -4,6 +4,7 @@ use super::ParseError;
 use super::normal::normal;
 use super::number::Rational;
 use super::numeric::constant_value;
+use super::poly::Budget;
 use super::tree::{Bracket, Comparator, Constant, Expr};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -61,9 +62,11 @@ impl Interval {
     }
 }
 
-/// The meaning of a tree.
-pub(super) fn answer(expr: Expr) -> Result<Answer, ParseError> {
-    let each = |items: Vec<Expr>| items.into_iter().map(answer).collect::<Result<Vec<_>, _>>();
+/// The meaning of a tree. The budget is for what must be computed to find it.
+pub(super) fn answer(expr: Expr, budget: &mut Budget) -> Result<Answer, ParseError> {
+    let mut each = |items: Vec<Expr>| {
+        items.into_iter().map(|item| answer(item, budget)).collect::<Result<Vec<_>, _>>()
+    };
     match expr {
         Expr::Text(text) => Ok(Answer::Text(text)),
         Expr::Group { left, right, items } => {
@@ -75,8 +78,8 @@ pub(super) fn answer(expr: Expr) -> Result<Answer, ParseError> {
         Expr::Matrix(rows) => {
             rows.into_iter().map(each).collect::<Result<_, _>>().map(Answer::Matrix)
         }
-        Expr::Union(parts) => union(parts),
-        Expr::Relation(first, rest) => relation(*first, rest),
+        Expr::Union(parts) => union(parts, budget),
+        Expr::Relation(first, rest) => relation(*first, rest, budget),
         scalar => value(scalar),
     }
 }
@@ -116,10 +119,10 @@ fn value(expr: Expr) -> Result<Answer, ParseError> {
     Ok(Answer::Value(expr))
 }
 
-fn union(parts: Vec<Expr>) -> Result<Answer, ParseError> {
+fn union(parts: Vec<Expr>, budget: &mut Budget) -> Result<Answer, ParseError> {
     let mut pieces = Vec::new();
     for part in parts {
-        match answer(part)? {
+        match answer(part, budget)? {
             Answer::Region(more) => pieces.extend(more),
             Answer::Set(items) => {
                 for item in items {
@@ -175,29 +178,43 @@ fn joined(mut pieces: Vec<Interval>) -> Vec<Interval> {
     disjoint
 }
 
-fn relation(first: Expr, rest: Vec<(Comparator, Expr)>) -> Result<Answer, ParseError> {
+fn relation(
+    first: Expr,
+    rest: Vec<(Comparator, Expr)>,
+    budget: &mut Budget,
+) -> Result<Answer, ParseError> {
     use Comparator::{About, Equal, In};
     if let [(In, _)] = rest[..] {
-        return rest.into_iter().next().map_or(Err(ParseError::NoValue), |(_, set)| answer(set));
+        return rest
+            .into_iter()
+            .next()
+            .map_or(Err(ParseError::NoValue), |(_, set)| answer(set, budget));
     }
     if rest.iter().all(|(comparator, _)| matches!(comparator, Equal | About)) {
-        return equation(first, rest);
+        return equation(first, rest, budget);
     }
-    if let Some(pieces) = region(&first, &rest) {
+    let unknown = rest.iter().find_map(|(_, right)| unknown(right)).or_else(|| unknown(&first));
+    if let Some(pieces) = region(&first, &rest, budget) {
+        let is_absolute = matches!(unknown, Some(Expr::Call(name, _)) if name == "abs");
+        let pieces = if is_absolute { mirrored(pieces) } else { pieces };
         return Ok(Answer::Region(joined(pieces)));
     }
     inequality(first, rest)
 }
 
-fn equation(first: Expr, rest: Vec<(Comparator, Expr)>) -> Result<Answer, ParseError> {
+fn equation(
+    first: Expr,
+    rest: Vec<(Comparator, Expr)>,
+    budget: &mut Budget,
+) -> Result<Answer, ParseError> {
     let exact = rest.iter().rposition(|(comparator, _)| *comparator == Comparator::Equal);
     let last = exact.unwrap_or(0);
     let Some((_, value)) = rest.into_iter().nth(last) else { return Err(ParseError::NoValue) };
     if is_name(&first) {
-        return Ok(Answer::Named { name: first, value: Box::new(answer(value)?) });
+        return Ok(Answer::Named { name: first, value: Box::new(answer(value, budget)?) });
     }
     if matches!(value, Expr::Symbol(_)) {
-        return Ok(Answer::Named { name: value, value: Box::new(answer(first)?) });
+        return Ok(Answer::Named { name: value, value: Box::new(answer(first, budget)?) });
     }
     scalar(difference(first, value)).map(Answer::Equation)
 }
@@ -230,11 +247,12 @@ fn is_name(expr: &Expr) -> bool {
 }
 
 /// What one unknown may be, where each comparison is linear in it.
-fn region(first: &Expr, rest: &[(Comparator, Expr)]) -> Option<Vec<Interval>> {
+fn region(first: &Expr, rest: &[(Comparator, Expr)], budget: &mut Budget) -> Option<Vec<Interval>> {
     match rest {
-        [(comparator, right)] => half_lines(first, *comparator, right),
+        [(comparator, right)] => half_lines(first, *comparator, right, budget),
         [(one, middle), (two, last)] => {
-            let (left, right) = (half_lines(first, *one, middle)?, half_lines(middle, *two, last)?);
+            let (left, right) =
+                (half_lines(first, *one, middle, budget)?, half_lines(middle, *two, last, budget)?);
             let ([left], [right]) = (&left[..], &right[..]) else { return None };
             let rises = constant_value(&left.low).is_finite();
             let (low, high) = if rises { (left, right) } else { (right, left) };
@@ -255,12 +273,17 @@ fn region(first: &Expr, rest: &[(Comparator, Expr)]) -> Option<Vec<Interval>> {
     }
 }
 
-fn half_lines(left: &Expr, comparator: Comparator, right: &Expr) -> Option<Vec<Interval>> {
+fn half_lines(
+    left: &Expr,
+    comparator: Comparator,
+    right: &Expr,
+    budget: &mut Budget,
+) -> Option<Vec<Interval>> {
     use Comparator::{AtLeast, AtMost, Greater, Less, NotEqual};
     let difference = difference(left.clone(), right.clone());
     let unknown = unknown(&difference)?;
     let at_zero = replaced(&difference, &unknown);
-    let slope = slope(&difference, &unknown, &at_zero)?;
+    let slope = slope(&difference, &unknown, &at_zero, budget)?;
     let inverse = Expr::Number(slope.inverse()?.negated(), false);
     let end = match (left == &unknown, right == &unknown) {
         (true, _) => right.clone(),
@@ -278,7 +301,24 @@ fn half_lines(left: &Expr, comparator: Comparator, right: &Expr) -> Option<Vec<I
     })
 }
 
-/// The one variable of an expression, or the one value of a function: `f(x)`.
+/// What `x` may be, from what `|x|` may be.
+fn mirrored(pieces: Vec<Interval>) -> Vec<Interval> {
+    let minus = |expr: &Expr| Expr::Negative(Box::new(expr.clone()));
+    let mut both = Vec::new();
+    for piece in pieces {
+        let (low, high) = (minus(&piece.high), minus(&piece.low));
+        let (low_closed, high_closed) = (piece.high_closed, piece.low_closed);
+        if constant_value(&piece.low) < 0.0 {
+            both.push(Interval { low, low_closed, ..piece });
+        } else {
+            both.push(Interval { low, low_closed, high, high_closed });
+            both.push(piece);
+        }
+    }
+    both
+}
+
+/// The one variable of an expression, its absolute value, or the one value of a function: `f(x)`.
 fn unknown(expr: &Expr) -> Option<Expr> {
     let mut found = Vec::new();
     collect_unknowns(expr, &mut found);
@@ -290,8 +330,13 @@ fn unknown(expr: &Expr) -> Option<Expr> {
 }
 
 fn collect_unknowns<'a>(expr: &'a Expr, found: &mut Vec<&'a Expr>) {
-    let is_value = matches!(expr, Expr::Call(name, _) if name.starts_with(['f', 'g', 'h']));
-    if matches!(expr, Expr::Symbol(_)) || is_value {
+    let is_unknown = match expr {
+        Expr::Call(name, _) if name.starts_with(['f', 'g', 'h']) => true,
+        Expr::Call(name, inner) => name == "abs" && matches!(inner[..], [Expr::Symbol(_)]),
+        Expr::Symbol(_) => true,
+        _ => false,
+    };
+    if is_unknown {
         found.push(expr);
         return;
     }
@@ -316,10 +361,15 @@ fn replaced(expr: &Expr, unknown: &Expr) -> Expr {
 }
 
 /// What multiplies the unknown, where that is a rational number other than 0.
-fn slope(difference: &Expr, unknown: &Expr, at_zero: &Expr) -> Option<Rational> {
+fn slope(
+    difference: &Expr,
+    unknown: &Expr,
+    at_zero: &Expr,
+    budget: &mut Budget,
+) -> Option<Rational> {
     let rest = Expr::Sum(vec![difference.clone(), Expr::Negative(Box::new(at_zero.clone()))]);
-    let rest = normal(&rest)?;
-    let unknown = normal(unknown)?;
+    let rest = normal(&rest, budget)?;
+    let unknown = normal(unknown, budget)?;
     let below = rest.below.as_constant()?.inverse()?;
     let (monomial, coefficient) = rest.above.single()?;
     (Some(monomial) == unknown.above.single().map(|(monomial, _)| monomial)).then_some(())?;

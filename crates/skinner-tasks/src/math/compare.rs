@@ -4,6 +4,7 @@ use super::answer::{Answer, Interval, answer};
 use super::normal::{Fraction, normal};
 use super::number::Rational;
 use super::numeric::same_values;
+use super::poly::Budget;
 use super::tree::{Bracket, Expr};
 use super::{Basis, Comparison, Side, Units, plain};
 
@@ -39,16 +40,17 @@ pub(super) fn compare(expected: &str, given: &str, rules: Rules) -> Comparison {
     if plain::same_words(expected, given) {
         return Comparison { same: true, basis: Basis::Text };
     }
-    let parsed = |text: &str, side| {
+    let mut budget = Budget::default();
+    let mut parsed = |text: &str, side| {
         super::parser::parse(text)
-            .and_then(answer)
+            .and_then(|tree| answer(tree, &mut budget))
             .map_err(|error| Comparison { same: false, basis: Basis::Unparsed { side, error } })
     };
     let (a, b) = match (parsed(expected, Side::Expected), parsed(given, Side::Given)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(failed), _) | (_, Err(failed)) => return failed,
     };
-    let mut comparer = Comparer { rules, numeric: false, left: MAX_COMPARISONS };
+    let mut comparer = Comparer { rules, numeric: false, left: MAX_COMPARISONS, budget };
     let same = comparer.same(&a, &b);
     let basis = if comparer.numeric { Basis::Numeric } else { Basis::Exact };
     Comparison { same, basis }
@@ -60,6 +62,8 @@ struct Comparer {
     numeric: bool,
     /// How many values may still be compared.
     left: u32,
+    /// What may still be computed of their normal forms.
+    budget: Budget,
 }
 
 impl Comparer {
@@ -68,18 +72,21 @@ impl Comparer {
             (Answer::Value(a), Answer::Value(b)) => self.same_quantity(a, b),
             (Answer::Text(a), Answer::Text(b)) => plain::same_words(a, b),
             (Answer::Named { name: first, value: a }, Answer::Named { name: second, value: b }) => {
-                self.same(a, b) || same_equation(first, a, second, b)
+                self.same(a, b) || same_equation(first, a, second, b, &mut self.budget)
             }
             (Answer::Named { name, value }, other) | (other, Answer::Named { name, value }) => {
                 match other {
-                    Answer::Equation(equation) => as_equation(name, value)
-                        .is_some_and(|named| proportional(&named, equation, false)),
+                    Answer::Equation(equation) => as_equation(name, value).is_some_and(|named| {
+                        proportional(&named, equation, false, &mut self.budget)
+                    }),
                     _ => self.same(value, other),
                 }
             }
             (Answer::Point { .. }, Answer::Point { .. }) => self.same_points(a, b),
-            (Answer::Point { items, .. }, Answer::List(others))
-            | (Answer::List(others), Answer::Point { items, .. }) => self.in_order(items, others),
+            (Answer::Point { left, right, items }, Answer::List(others))
+            | (Answer::List(others), Answer::Point { left, right, items }) => {
+                (*left, *right) == (Bracket::Round, Bracket::Round) && self.in_order(items, others)
+            }
             (Answer::Set(a) | Answer::List(a), Answer::Set(b) | Answer::List(b)) => {
                 self.same_items(a, b)
             }
@@ -87,6 +94,10 @@ impl Comparer {
                 self.same(&items[0], other)
             }
             (Answer::Ratio(a), Answer::Ratio(b)) => self.in_order(a, b),
+            (Answer::Ratio(parts), Answer::Value(value))
+            | (Answer::Value(value), Answer::Ratio(parts)) => {
+                as_quotient(parts).is_some_and(|quotient| self.same_quantity(&quotient, value))
+            }
             (Answer::Matrix(a), Answer::Matrix(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.in_order(a, b))
             }
@@ -94,11 +105,13 @@ impl Comparer {
             (Answer::Region(pieces), point) | (point, Answer::Region(pieces)) => {
                 point.as_interval().is_some_and(|piece| self.same_regions(pieces, &[piece]))
             }
-            (Answer::Equation(a), Answer::Equation(b)) => proportional(a, b, false),
+            (Answer::Equation(a), Answer::Equation(b)) => {
+                proportional(a, b, false, &mut self.budget)
+            }
             (
                 Answer::Inequality { difference: a, strict: first },
                 Answer::Inequality { difference: b, strict: second },
-            ) => first == second && proportional(a, b, true),
+            ) => first == second && proportional(a, b, true, &mut self.budget),
             _ => false,
         }
     }
@@ -179,10 +192,10 @@ impl Comparer {
             return false;
         }
         self.left -= 1;
-        let forms = normal(a).zip(normal(b));
+        let forms = normal(a, &mut self.budget).zip(normal(b, &mut self.budget));
         let mut absolute = 0.0;
         if let Some((x, y)) = &forms {
-            let same = x.same(y);
+            let same = x.same(y, &mut self.budget);
             let opaque = x.is_opaque() || y.is_opaque();
             let rounded = (a.has_decimal() || b.has_decimal()) && !both_terminate(x, y);
             if same == Some(true) || same == Some(false) && !opaque && !rounded {
@@ -198,8 +211,8 @@ impl Comparer {
 }
 
 /// Whether one difference is a multiple of the other, so that both are 0 together.
-fn proportional(a: &Expr, b: &Expr, positive: bool) -> bool {
-    let (Some(a), Some(b)) = (normal(a), normal(b)) else { return false };
+fn proportional(a: &Expr, b: &Expr, positive: bool, budget: &mut Budget) -> bool {
+    let (Some(a), Some(b)) = (normal(a, budget), normal(b, budget)) else { return false };
     let factor = |x: &Fraction, y: &Fraction| {
         let (_, x) = x.above.0.last_key_value()?;
         let (_, y) = y.above.0.last_key_value()?;
@@ -210,9 +223,9 @@ fn proportional(a: &Expr, b: &Expr, positive: bool) -> bool {
     scaled.as_ref() == Some(&b.above) && !(positive && factor.is_negative())
 }
 
-fn same_equation(first: &Expr, a: &Answer, second: &Expr, b: &Answer) -> bool {
+fn same_equation(first: &Expr, a: &Answer, second: &Expr, b: &Answer, budget: &mut Budget) -> bool {
     match (as_equation(first, a), as_equation(second, b)) {
-        (Some(a), Some(b)) => proportional(&a, &b, false),
+        (Some(a), Some(b)) => proportional(&a, &b, false, budget),
         _ => false,
     }
 }
@@ -220,6 +233,16 @@ fn same_equation(first: &Expr, a: &Answer, second: &Expr, b: &Answer) -> bool {
 fn both_terminate(a: &Fraction, b: &Fraction) -> bool {
     let terminates = |x: &Fraction| x.as_constant().as_ref().is_some_and(Rational::terminates);
     terminates(a) && terminates(b)
+}
+
+/// Of a ratio of two, the first divided by the second.
+fn as_quotient(parts: &[Answer]) -> Option<Expr> {
+    match parts {
+        [Answer::Value(a), Answer::Value(b)] => {
+            Some(Expr::Quotient(Box::new(a.clone()), Box::new(b.clone())))
+        }
+        _ => None,
+    }
 }
 
 fn without_unit(expr: &Expr) -> &Expr {

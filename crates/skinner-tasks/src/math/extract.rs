@@ -133,7 +133,8 @@ fn last_box_near(text: &str, end: usize) -> Option<Framed> {
     const REACH: usize = 48;
     memrchr(b'}', &text.as_bytes()[end.saturating_sub(REACH)..end])?;
     let framed = last_box(text, end)?;
-    let between = text[framed.inner.1..end].trim_start_matches('}');
+    // A box around the other one does not end before it.
+    let between = text.get(framed.inner.1..end)?.trim_start_matches('}');
     (between.len() < REACH && connects(between)).then_some(framed)
 }
 

@@ -14,8 +14,8 @@ pub(super) struct Fraction {
 }
 
 /// The normal form; nothing where the expression has none, or it would be too large.
-pub(super) fn normal(expr: &Expr) -> Option<Fraction> {
-    fraction(expr, &mut Budget::default())
+pub(super) fn normal(expr: &Expr, budget: &mut Budget) -> Option<Fraction> {
+    budget.part(|budget| fraction(expr, budget))
 }
 
 impl Fraction {
@@ -39,10 +39,11 @@ impl Fraction {
         self.above.any_atom(opaque) || self.below.any_atom(opaque)
     }
 
-    pub(super) fn same(&self, other: &Self) -> Option<bool> {
-        let mut budget = Budget::default();
-        let left = self.above.mul(&other.below, &mut budget)?;
-        Some(left == other.above.mul(&self.below, &mut budget)?)
+    pub(super) fn same(&self, other: &Self, budget: &mut Budget) -> Option<bool> {
+        budget.part(|budget| {
+            let left = self.above.mul(&other.below, budget)?;
+            Some(left == other.above.mul(&self.below, budget)?)
+        })
     }
 
     pub(super) fn add(&self, other: &Self, budget: &mut Budget) -> Option<Self> {

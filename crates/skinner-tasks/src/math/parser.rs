@@ -4,6 +4,7 @@ use super::ParseError;
 use super::lexer::{self, Spaced, Token};
 use super::number::Rational;
 use super::tree::{Bracket, Comparator, Expr};
+use super::vocabulary;
 
 /// How deeply an answer may be nested.
 pub(super) const MAX_DEPTH: usize = 96;
@@ -294,7 +295,7 @@ impl<'a> Parser<'a> {
         loop {
             match self.peek() {
                 Some(Token::Unit(name) | Token::Currency(name)) => unit.push_str(name),
-                Some(Token::Words(words)) if is_number => {
+                Some(Token::Words(words)) if is_number && !vocabulary::qualifies(words) => {
                     unit.extend(words.split_whitespace().map(str::to_lowercase));
                 }
                 Some(Token::Command("squared")) => unit.push('2'),

@@ -29,16 +29,32 @@ pub(super) type Monomial = Vec<(Atom, Rational)>;
 #[derive(Debug)]
 pub(super) struct Budget(u32);
 
+/// For all that one comparison of two answers computes.
+const TOTAL: u32 = 100_000;
+/// For one expression of it.
+const EACH: u32 = 10_000;
+
 impl Default for Budget {
     fn default() -> Self {
-        Self(10_000)
+        Self(TOTAL)
     }
 }
 
 impl Budget {
+    /// Computes one expression from a part of the budget.
+    pub(super) fn part<T>(&mut self, compute: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut part = Self(self.0.min(EACH));
+        let before = part.0;
+        let computed = compute(&mut part);
+        self.0 -= before - part.0;
+        computed
+    }
+
     pub(super) fn spend(&mut self, products: usize) -> Option<()> {
-        self.0 = self.0.checked_sub(u32::try_from(products).ok()?)?;
-        Some(())
+        let products = u32::try_from(products).unwrap_or(u32::MAX);
+        let enough = products <= self.0;
+        self.0 = self.0.saturating_sub(products);
+        enough.then_some(())
     }
 }
 

@@ -271,6 +271,13 @@ pub(super) fn plain_word(run: &str) -> Option<Word> {
     })
 }
 
+/// Whether words after a number change what it says: "5 or more".
+pub(super) fn qualifies(words: &str) -> bool {
+    const QUALIFIERS: [&str; 11] =
+        ["or", "not", "no", "more", "less", "than", "least", "most", "plus", "minus", "times"];
+    words.split_whitespace().any(|word| QUALIFIERS.contains(&word))
+}
+
 /// A letter that stands alone.
 pub(super) fn letter<'a>(letter: char) -> Token<'a> {
     match letter {
