@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_may_begin_a_stop_string_waits() {
-        let tokenizer = Tokenizer::train_characters("abcdé<", None).unwrap();
+        let tokenizer = Tokenizer::train_characters("abcdé<", None, None).unwrap();
         let check = |text: &str, stops: &[&str], expected: &[&str]| {
             let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
             let mut visible = Visible::new(&tokenizer, &stops, false);

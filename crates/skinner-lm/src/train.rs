@@ -2,8 +2,9 @@
 //!
 //! [`Trainer`] is the loop: take a batch, compute the loss and its gradient, step. What the loss is stands in
 //! one file each: [`likelihood`] (pretraining and supervised fine-tuning), [`preference`] (DPO and its
-//! family), [`unpaired`] (KTO). [`Learner`] holds the weights and knows no loss.
+//! family), [`unpaired`] (KTO), [`grpo`] (verifiable rewards). [`Learner`] holds the weights and knows no loss.
 
+pub mod grpo;
 mod learner;
 pub mod likelihood;
 pub mod preference;
@@ -36,6 +37,11 @@ pub const STREAM_ORDER: u32 = 3;
 pub const STREAM_DROPOUT: u32 = 4;
 /// See [`STREAM_WEIGHTS`].
 pub const STREAM_SAMPLES: u32 = 5;
+
+/// See [`STREAM_WEIGHTS`]: completions that are learned from; then the step, the round, the prompt, the completion.
+pub const STREAM_ROLLOUTS: u32 = 6;
+/// See [`STREAM_WEIGHTS`]: tasks that a generator makes.
+pub const STREAM_TASKS: u32 = 7;
 
 /// What every trainer has: the batch, the optimizer, the length of training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,12 +181,23 @@ pub enum Task {
     Dpo(skinner_core::objective::preference::PreferenceConfig),
     /// Which completions are good.
     Kto(skinner_core::objective::unpaired::KtoConfig),
+    /// What a program rewards.
+    Grpo(Box<grpo::GrpoTask>),
 }
 
 enum Data {
     Likelihood(likelihood::Data),
     Preference(preference::Data),
     Unpaired(unpaired::Data),
+    Grpo(Box<grpo::Data>),
+}
+
+/// Imitation before reinforcement.
+struct Imitation {
+    config: TrainConfig,
+    data: likelihood::Data,
+    order: DataOrder,
+    steps: u64,
 }
 
 /// Where training stands, beside the weights and moments.
@@ -190,6 +207,17 @@ struct State {
     tokens: u64,
     adam_steps: u32,
     order: DataOrder,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpo: Option<GrpoState>,
+}
+
+/// Of a run with verifiable rewards.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct GrpoState {
+    imitation: Option<DataOrder>,
+    /// What the evaluation before reinforcement said.
+    before: Option<f64>,
+    own: (f64, f64),
 }
 
 /// The loop around a task.
@@ -199,6 +227,9 @@ pub struct Trainer {
     pub learner: Learner,
     data: Data,
     order: DataOrder,
+    imitation: Option<Imitation>,
+    /// The accuracy before reinforcement, once it is known.
+    before: Option<f64>,
     dropout: SeedSequence,
     step: u64,
     tokens: u64,
@@ -254,26 +285,42 @@ impl Trainer {
             Task::Kto(kto) => {
                 Data::Unpaired(unpaired::Data::new(config, kto, &start, dataset, &mut notes)?)
             }
+            Task::Grpo(grpo) => Data::Grpo(Box::new(grpo::Data::new(grpo, root)?)),
+        };
+        let imitation = match task {
+            Task::Grpo(grpo) => {
+                Imitation::new(grpo.sft.as_ref(), &start, dataset, root, &mut notes)?
+            }
+            _ => None,
         };
         let len = match &data {
             Data::Likelihood(data) => data.len(),
             Data::Preference(data) => data.len(),
             Data::Unpaired(data) => data.len(),
+            Data::Grpo(data) => data.len(),
         };
         let order = DataOrder::new(&root.child(STREAM_ORDER), len, true);
         let needed = (config.num_epochs * len as f64 / config.batch_size as f64).ceil();
         let total_steps = if config.max_steps > 0 { config.max_steps } else { needed as u64 };
-        let learner = Learner::new(config, start, machine)?;
+        let mut learner = Learner::new(config, start, machine)?;
+        if let Task::Grpo(grpo) = task {
+            learner.set_temperature(grpo.config.temperature as f32)?;
+            if grpo.config.beta > 0.0 {
+                learner.keep_reference()?;
+            }
+        }
         let checksum = learner.checksum();
         Ok(Self {
             config: config.clone(),
             learner,
             data,
             order,
+            before: None,
             dropout: root.child(STREAM_DROPOUT),
             step: 0,
             tokens: 0,
-            total_steps: total_steps.max(1),
+            total_steps: total_steps.max(1) + imitation.as_ref().map_or(0, |i| i.steps),
+            imitation,
             notes,
             checksum,
             unchanged_loss: None,
@@ -302,7 +349,7 @@ impl Trainer {
     pub fn prepare(&mut self, progress: &mut dyn FnMut(usize, usize) -> bool) -> bool {
         let mut order = self.order.clone();
         match &mut self.data {
-            Data::Likelihood(_) => true,
+            Data::Likelihood(_) | Data::Grpo(_) => true,
             Data::Preference(data) => {
                 let drawn = (self.total_steps as usize).saturating_mul(self.config.batch_size);
                 let mut needed = order.batch(drawn.min(data.len() * 2));
@@ -318,42 +365,143 @@ impl Trainer {
         }
     }
 
-    /// One optimizer step.
+    /// One optimizer step; of a run with verifiable rewards, one batch of completions and the steps on it.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite; nothing has changed then.
+    /// A loss or gradient that is not finite; nothing has changed then. Completions that cannot be drawn or graded.
     pub fn iteration(&mut self) -> Result<Metrics, LmError> {
+        if let Some(imitation) = &mut self.imitation
+            && self.step < imitation.steps
+        {
+            let indices = imitation.order.batch(imitation.config.batch_size);
+            let dropout = self.dropout.child(self.step as u32);
+            let update = imitation.data.update(&mut self.learner, &indices, &dropout);
+            let (config, total) = (imitation.config.clone(), imitation.steps);
+            return self.step_along(update, &config, self.step, total);
+        }
+        if matches!(self.data, Data::Grpo(_)) {
+            return self.reinforce();
+        }
         let indices = self.order.batch(self.config.batch_size);
         let dropout = self.dropout.child(self.step as u32);
-        let (mut metrics, tokens) = match &self.data {
+        let update = match &self.data {
             Data::Likelihood(data) => data.update(&mut self.learner, &indices, &dropout),
             Data::Preference(data) => data.update(&mut self.learner, &indices, &dropout),
             Data::Unpaired(data) => data.update(&mut self.learner, (self.step, &indices), &dropout),
+            Data::Grpo(_) => unreachable!("it was reinforced above"),
         };
+        let (config, total) = (self.config.clone(), self.total_steps);
+        self.step_along(update, &config, self.step, total)
+    }
+
+    /// Steps along the gradient of a batch whose metrics these are.
+    fn step_along(
+        &mut self,
+        (mut metrics, tokens): (Metrics, usize),
+        config: &TrainConfig,
+        step: u64,
+        total: u64,
+    ) -> Result<Metrics, LmError> {
         let loss = metrics.get("loss").unwrap_or(f64::NAN);
-        let factor = self.config.schedule().factor(self.step, self.total_steps);
-        let learning_rate = self.config.learning_rate * factor;
-        let norm = self.learner.update(learning_rate as f32, self.config.max_grad_norm as f32);
+        let learning_rate = config.learning_rate * config.schedule().factor(step, total);
+        let norm = self.learner.update(learning_rate as f32, config.max_grad_norm as f32);
         if !loss.is_finite() || !norm.is_finite() {
             return Err(LmError::Diverged { step: self.step, loss, grad_norm: norm });
         }
+        metrics.set("grad_norm", norm);
+        self.stepped(&mut metrics, tokens, learning_rate);
+        Ok(metrics)
+    }
+
+    fn stepped(&mut self, metrics: &mut Metrics, tokens: usize, learning_rate: f64) {
+        let loss = metrics.get("loss").unwrap_or(f64::NAN);
         self.constant &= self.unchanged_loss.is_none_or(|before| before == loss);
         self.unchanged_loss = Some(loss);
         self.step += 1;
         self.tokens += tokens as u64;
-        metrics.set("grad_norm", norm);
         metrics.set("learning_rate", learning_rate);
         metrics.set("epoch", self.order.epochs());
         metrics.set("num_tokens", self.tokens as f64);
+    }
+
+    /// One batch of completions and the steps on it.
+    fn reinforce(&mut self) -> Result<Metrics, LmError> {
+        let first = self.imitation.as_ref().map_or(0, |imitation| imitation.steps);
+        let mut metrics = Metrics::new();
+        if self.step == first {
+            self.learner.reset_optimizer();
+            if self.before.is_none()
+                && let Some(found) = self.evaluate_whole(&|| false, false)?
+            {
+                self.before = found.get("eval_accuracy");
+                metrics.extend(&found);
+            }
+        }
+        let (step, total) = (self.step - first, self.total_steps - first);
+        let factor = self.config.schedule().factor(step, total);
+        let learning_rate = self.config.learning_rate * factor;
+        let dropout = self.dropout.child(self.step as u32);
+        let Data::Grpo(data) = &mut self.data else { unreachable!("only such runs reinforce") };
+        let (found, tokens) = data.iteration(
+            &mut self.learner,
+            &mut self.order,
+            &self.config,
+            (step, learning_rate as f32),
+            &dropout,
+        )?;
+        metrics.extend(&found);
+        self.stepped(&mut metrics, tokens, learning_rate);
         Ok(metrics)
     }
 
-    /// How well the model does on the data kept for evaluation; `None` where there is none, or `stop` asked.
-    pub fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Option<Metrics> {
+    /// How well the model does on the data kept for evaluation, or on a part of it where that takes long; `None`
+    /// where there is none, or `stop` asked.
+    ///
+    /// # Errors
+    /// Completions that cannot be drawn.
+    pub fn evaluate(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Metrics>, LmError> {
         match &mut self.data {
-            Data::Likelihood(data) => data.evaluate(&mut self.learner, stop),
-            Data::Preference(data) => data.evaluate(&mut self.learner, stop),
-            Data::Unpaired(data) => data.evaluate(&mut self.learner, stop),
+            Data::Likelihood(data) => Ok(data.evaluate(&mut self.learner, stop)),
+            Data::Preference(data) => Ok(data.evaluate(&mut self.learner, stop)),
+            Data::Unpaired(data) => Ok(data.evaluate(&mut self.learner, stop)),
+            Data::Grpo(data) => {
+                let items = data.items_on_the_way();
+                data.evaluate(&mut self.learner, (items, 0), stop)
+            }
+        }
+    }
+
+    /// As [`Trainer::evaluate`], on all of it; at the end of a run also with drawn completions.
+    ///
+    /// # Errors
+    /// Completions that cannot be drawn.
+    pub fn evaluate_whole(
+        &mut self,
+        stop: &dyn Fn() -> bool,
+        at_the_end: bool,
+    ) -> Result<Option<Metrics>, LmError> {
+        let Data::Grpo(data) = &mut self.data else { return self.evaluate(stop) };
+        let samples = if at_the_end { data.samples_at_the_end() } else { 0 };
+        data.evaluate(&mut self.learner, (usize::MAX, samples), stop)
+    }
+
+    /// Numbers of the whole run, beside the last evaluation's.
+    pub fn summary(&self, metrics: &mut Metrics) {
+        let Data::Grpo(data) = &self.data else { return };
+        if let Some(before) = self.before {
+            metrics.set("eval_accuracy_before", before);
+        }
+        if let Some(after) = metrics.get("eval_accuracy") {
+            metrics.set("eval_accuracy_after", after);
+        }
+        metrics.set("mismatch_kl_max", data.state().0);
+    }
+
+    /// Graded samples of the last step as JSON lines, where there are such.
+    pub fn traces(&self) -> Option<&str> {
+        match &self.data {
+            Data::Grpo(data) => Some(&data.traces),
+            _ => None,
         }
     }
 
@@ -363,6 +511,7 @@ impl Trainer {
             Data::Likelihood(data) => data.can_evaluate(),
             Data::Preference(data) => data.can_evaluate(),
             Data::Unpaired(data) => data.can_evaluate(),
+            Data::Grpo(_) => true,
         }
     }
 
@@ -388,6 +537,14 @@ impl Trainer {
             tokens: self.tokens,
             adam_steps: self.learner.adam_steps(),
             order: self.order.clone(),
+            grpo: match &self.data {
+                Data::Grpo(data) => Some(GrpoState {
+                    imitation: self.imitation.as_ref().map(|imitation| imitation.order.clone()),
+                    before: self.before,
+                    own: data.state(),
+                }),
+                _ => None,
+            },
         };
         serde_json::to_vec(&state).map_err(|error| LmError::State(error.to_string()))
     }
@@ -406,8 +563,33 @@ impl Trainer {
             )));
         }
         (self.step, self.tokens, self.order) = (state.step, state.tokens, state.order);
+        if let (Data::Grpo(data), Some(grpo)) = (&mut self.data, state.grpo) {
+            data.set_state(grpo.own);
+            self.before = grpo.before;
+            if let (Some(imitation), Some(order)) = (&mut self.imitation, grpo.imitation) {
+                imitation.order = order;
+            }
+        }
         self.learner.set_adam_steps(state.adam_steps);
         self.constant = false;
         Ok(())
+    }
+}
+
+impl Imitation {
+    fn new(
+        config: Option<&TrainConfig>,
+        start: &Start,
+        dataset: &Dataset,
+        root: &SeedSequence,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Self>, LmError> {
+        let Some(config) = config else { return Ok(None) };
+        let sft = likelihood::SftConfig::default();
+        let data = likelihood::Data::sft(config, &sft, start, dataset, notes)?;
+        let order = DataOrder::new(&root.child(STREAM_ORDER).child(0), data.len(), true);
+        let needed = (config.num_epochs * data.len() as f64 / config.batch_size as f64).ceil();
+        let steps = if config.max_steps > 0 { config.max_steps } else { needed as u64 };
+        Ok(Some(Self { config: config.clone(), data, order, steps }))
     }
 }

@@ -52,7 +52,7 @@ fn tensors(config: &ModelConfig) -> Vec<Named<'static>> {
 }
 
 fn save(folder: &Path, config: &ModelConfig, dtype: Dtype) {
-    let tokenizer = Tokenizer::train_characters("abcdefgh", Some("<unk>")).unwrap();
+    let tokenizer = Tokenizer::train_characters("abcdefgh", Some("<unk>"), None).unwrap();
     let tokenizer = tokenizer.with_special_tokens(None, Some("a"), None).unwrap();
     let template =
         ChatTemplate::new("{{ messages[0]['content'] }}{{ eos_token }}", None, Some("a"));
@@ -153,7 +153,7 @@ fn shards_and_names_without_a_head_are_found() {
 fn saving_needs_each_tensor_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(Family::Llama);
-    let tokenizer = Tokenizer::train_characters("ab", None).unwrap();
+    let tokenizer = Tokenizer::train_characters("ab", None, None).unwrap();
     let save = |tensors: Vec<Named>| {
         let all = tensors.into_iter();
         let saved = save_pretrained(folder.path(), &config, &tokenizer, None, all, Dtype::F32);
@@ -177,7 +177,7 @@ fn a_vocabulary_larger_than_the_embedding_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     save(folder.path(), &config(Family::Llama), Dtype::F32);
     let text: String = ('a'..='z').chain('A'..='Z').collect();
-    Tokenizer::train_characters(&text, None)
+    Tokenizer::train_characters(&text, None, None)
         .unwrap()
         .save(folder.path().join("tokenizer.json"))
         .unwrap();

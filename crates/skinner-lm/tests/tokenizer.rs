@@ -101,7 +101,7 @@ fn special_tokens_are_known() {
 
 #[test]
 fn characters_are_tokens() {
-    let tokenizer = Tokenizer::train_characters("hello wörld\n", None).unwrap();
+    let tokenizer = Tokenizer::train_characters("hello wörld\n", None, None).unwrap();
     assert_eq!(tokenizer.vocab_size(), 10);
     let error = tokenizer.encode("hällo", false).unwrap_err().to_string();
     assert!(error.contains("'ä' at byte 1") && error.contains("10 characters"), "{error}");
@@ -112,15 +112,15 @@ fn characters_are_tokens() {
     let again = Tokenizer::from_json(&tokenizer.to_json().unwrap()).unwrap();
     assert_eq!(again.encode("hell öl\n", false).unwrap(), ids);
     assert!(again.encode("z", false).unwrap_err().to_string().contains("'z' at byte 0"));
-    assert!(Tokenizer::train_characters("", None).unwrap_err().to_string().contains("empty"));
+    assert!(Tokenizer::train_characters("", None, None).unwrap_err().to_string().contains("empty"));
 }
 
 #[test]
 fn an_unknown_character_may_have_a_token() {
-    let tokenizer = Tokenizer::train_characters("abc", Some("<unk>")).unwrap();
+    let tokenizer = Tokenizer::train_characters("abc", Some("<unk>"), None).unwrap();
     assert_eq!(tokenizer.encode("azcé", false).unwrap(), [0, 3, 2, 3]);
     assert!(tokenizer.is_special(3));
-    let error = Tokenizer::train_characters("abc", Some("a")).unwrap_err().to_string();
+    let error = Tokenizer::train_characters("abc", Some("a"), None).unwrap_err().to_string();
     assert!(error.contains("\"a\""), "{error}");
 }
 

@@ -265,7 +265,7 @@ fn penalties_change_what_is_drawn() {
 #[test]
 fn a_stop_string_ends_a_completion() {
     let text: String = (0..29u8).map(|i| char::from(b'A' + i)).collect();
-    let tokenizer = Tokenizer::train_characters(&text, None).unwrap();
+    let tokenizer = Tokenizer::train_characters(&text, None, None).unwrap();
     let (decoder, params) = lively(Family::Llama);
     let engine = Engine::new(&decoder, Params::F32(&params));
     let free = run(&engine, &requests()[..1], 1, &stop(20));

@@ -32,7 +32,7 @@ fn config() -> ModelConfig {
 fn save(folder: &Path) -> Vec<f32> {
     let decoder = Decoder::new(config()).unwrap();
     let params = decoder.init(&mut Rng::new(1));
-    let tokenizer = Tokenizer::train_characters("abcd", Some("<unk>")).unwrap();
+    let tokenizer = Tokenizer::train_characters("abcd", Some("<unk>"), None).unwrap();
     let tokenizer = tokenizer.with_special_tokens(None, Some("a"), None).unwrap();
     let tensors = decoder.layout().tensors().iter();
     let tensors =

@@ -257,7 +257,7 @@ fn learner(family: Family, lora: Option<&LoraConfig>, machine: Machine) -> Learn
         (config.clone(), layout, values)
     });
     let text: String = ('a'..='z').collect();
-    let tokenizer = Tokenizer::train_characters(&text, None).unwrap();
+    let tokenizer = Tokenizer::train_characters(&text, None, None).unwrap();
     let start =
         Start { decoder, params, lora, tokenizer, template: None, provenance: "test".into() };
     let config = TrainConfig {

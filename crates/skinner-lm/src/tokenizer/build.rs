@@ -122,34 +122,41 @@ impl Tokenizer {
 
     /// A tokenizer with one token for each distinct character of `text`, in order of their code points.
     ///
-    /// With `unknown`, that token stands for every other character; without, they are errors.
+    /// With `unknown`, that token stands for every other character; without, they are errors. With `end`, that
+    /// token ends texts.
     ///
     /// # Errors
-    /// When `text` is empty, or `unknown` is one of its characters.
-    pub fn train_characters(text: &str, unknown: Option<&str>) -> Result<Self, LmError> {
+    /// When `text` is empty, or `unknown` or `end` is one of its characters.
+    pub fn train_characters(
+        text: &str,
+        unknown: Option<&str>,
+        end: Option<&str>,
+    ) -> Result<Self, LmError> {
         let characters: BTreeSet<char> = text.chars().collect();
         if characters.is_empty() {
             return Err(LmError::Tokenizer("the text to train on is empty".to_owned()));
         }
         let mut vocab: Vocab =
             (0..).zip(&characters).map(|(id, character)| (character.to_string(), id)).collect();
-        let mut model = BPE::builder();
-        if let Some(unknown) = unknown {
-            if vocab.insert(unknown.to_owned(), characters.len() as u32).is_some() {
+        for (token, meaning) in [(unknown, "for unknown characters"), (end, "that ends texts")] {
+            let Some(token) = token else { continue };
+            let id = vocab.len() as u32;
+            if vocab.insert(token.to_owned(), id).is_some() {
                 return Err(LmError::Tokenizer(format!(
-                    "the token for unknown characters, {unknown:?}, is a character of the text"
+                    "the token {meaning}, {token:?}, is a character of the text"
                 )));
             }
+        }
+        let mut model = BPE::builder();
+        if let Some(unknown) = unknown {
             model = model.unk_token(unknown.to_owned());
         }
         let model = model.vocab_and_merges(vocab, Vec::new()).build();
         let mut inner = tokenizers::Tokenizer::new(model.map_err(|error| tokenizer_error(&error))?);
         inner.with_decoder(Some(Fuse::new()));
-        if let Some(unknown) = unknown {
-            let token = AddedToken::from(unknown, true);
-            inner.add_special_tokens([token]).map_err(|error| tokenizer_error(&error))?;
-        }
-        Self::wrap(inner)
+        let special = unknown.into_iter().chain(end).map(|token| AddedToken::from(token, true));
+        inner.add_special_tokens(special).map_err(|error| tokenizer_error(&error))?;
+        Self::wrap(inner)?.with_special_tokens(None, end, None)
     }
 
     /// Trains byte-level BPE of at most `vocab_size` tokens; `<|endoftext|>`, id 0, begins, ends and fills.

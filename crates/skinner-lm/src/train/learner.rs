@@ -228,6 +228,54 @@ impl Learner {
         }
     }
 
+    /// The temperature at which log-probabilities are taken from here on.
+    ///
+    /// # Errors
+    /// Where the device has only 1.
+    pub fn set_temperature(&mut self, temperature: f32) -> Result<(), LmError> {
+        match &mut self.compute {
+            Compute::Cpu(cpu) => cpu.temperature = temperature,
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(_) if temperature != 1.0 => {
+                let what = format!("temperature = {temperature}: this device trains at 1 only");
+                return Err(LmError::Device(what));
+            }
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy of the weights as they are, to be the reference; with an adapter there is no need to.
+    ///
+    /// # Errors
+    /// On a device.
+    pub fn keep_reference(&mut self) -> Result<(), LmError> {
+        if self.lora.is_some() {
+            return Ok(());
+        }
+        match &mut self.compute {
+            Compute::Cpu(cpu) => {
+                cpu.keep_reference();
+                Ok(())
+            }
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(_) => Err(LmError::Device(
+                "beta: on this device a reference needs an adapter to train ([lora])".into(),
+            )),
+        }
+    }
+
+    /// Forgets what the optimizer knows of earlier gradients.
+    pub fn reset_optimizer(&mut self) {
+        for name in ["adam.mean", "adam.square"] {
+            if let Some(moments) = self.tensor_mut(name) {
+                moments.fill(0.0);
+            }
+        }
+        self.set_adam_steps(0);
+    }
+
     pub(super) fn adam_steps(&self) -> u32 {
         match &self.compute {
             Compute::Cpu(cpu) => cpu.steps(),

@@ -182,7 +182,10 @@ impl Start {
         let texts = || dataset.train.iter().chain(&dataset.eval).flat_map(texts);
         let tokenizer = match &shape.tokenizer {
             TokenizerChoice::Characters => {
-                Tokenizer::train_characters(&texts().collect::<String>(), None)?
+                // What is completed must come to an end; a text need not.
+                let completed = dataset.train.iter().any(|s| !matches!(s, Sample::Text(_)));
+                let end = completed.then_some("<|endoftext|>");
+                Tokenizer::train_characters(&texts().collect::<String>(), None, end)?
             }
             TokenizerChoice::Bpe(size) => {
                 let texts: Vec<&str> = dataset.train.iter().flat_map(self::texts).collect();

@@ -169,7 +169,7 @@ fn a_stream_ends_each_text() {
         assert!(tokenize.stream(&[]).is_err());
     });
     // A tokenizer of characters has no end.
-    let tokenizer = Tokenizer::train_characters("To be", None).unwrap();
+    let tokenizer = Tokenizer::train_characters("To be", None, None).unwrap();
     let tokenize = Tokenize {
         tokenizer: &tokenizer,
         template: None,

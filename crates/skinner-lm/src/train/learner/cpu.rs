@@ -22,6 +22,10 @@ pub(super) struct CpuLearner {
     tape: Tape,
     keep: Keep,
     cpu: Cpu,
+    /// The weights that training began with, where they are compared with.
+    reference: Option<Vec<f32>>,
+    /// What logits are divided by.
+    pub temperature: f32,
 }
 
 fn gradient(is_adapter: bool, grad: &mut [f32]) -> Gradient<'_> {
@@ -50,9 +54,15 @@ impl CpuLearner {
             tape: Tape::default(),
             keep: if config.activation_checkpointing { Keep::Inputs } else { Keep::Everything },
             cpu: Cpu::new(threads, config.precision),
+            reference: None,
+            temperature: 1.0,
             params,
             adapter,
         }
+    }
+
+    pub fn keep_reference(&mut self) {
+        self.reference = Some(self.params.clone());
     }
 
     pub fn params(&self) -> &[f32] {
@@ -89,10 +99,11 @@ impl CpuLearner {
         reference: bool,
     ) -> Vec<f32> {
         let adapter = adapter_of(lora.filter(|_| !reference), self.adapter.as_ref());
-        let model = Model { params: Params::F32(&self.params), adapter };
+        let kept = self.reference.as_ref().filter(|_| reference);
+        let model = Model { params: Params::F32(kept.unwrap_or(&self.params)), adapter };
         let (cpu, tape) = (&mut self.cpu, &mut self.tape);
         decoder.forward(cpu, &model, &micro.batch(), tape, Keep::Nothing, |_, _| {});
-        let head = Head::new(decoder);
+        let head = Head::at_temperature(decoder, self.temperature);
         head.scores(cpu, &model.params, &tape.hidden, &micro.targets, false).log_prob
     }
 
@@ -118,7 +129,7 @@ impl CpuLearner {
         d: impl FnOnce(&[f32]) -> Vec<f32>,
     ) {
         self.forward(decoder, lora, &micro);
-        let head = Head::new(decoder);
+        let head = Head::at_temperature(decoder, self.temperature);
         let adapter = adapter_of(lora, self.adapter.as_ref());
         let model = Model { params: Params::F32(&self.params), adapter };
         let (cpu, tape) = (&mut self.cpu, &mut self.tape);
@@ -140,7 +151,7 @@ impl CpuLearner {
         scale: f32,
     ) -> Vec<f32> {
         self.forward(decoder, lora, &micro);
-        let head = Head::new(decoder);
+        let head = Head::at_temperature(decoder, self.temperature);
         let adapter = adapter_of(lora, self.adapter.as_ref());
         let model = Model { params: Params::F32(&self.params), adapter };
         let (cpu, tape) = (&mut self.cpu, &mut self.tape);

@@ -1,0 +1,352 @@
+//! Completions, their rewards and what these say of each.
+
+use serde_json::json;
+use skinner_core::Metrics;
+use skinner_core::objective::grpo::{LossType, soft_overlong};
+use skinner_core::returns::group::{
+    ScaleRewards, batch_normalised, deviation, group_relative, has_no_variance, leave_one_out,
+};
+use skinner_core::statistics;
+use skinner_tasks::{GradedSample, Task as Exercise, Trace};
+
+use super::{Data, SHUFFLE, TRAIN, prompt};
+use crate::data::{DataOrder, LossOn, Tokenize, Truncation};
+use crate::error::LmError;
+use crate::generate::{Completion, Finish, Request, Sampling, Stop};
+use crate::train::{Learner, Sequence, TrainConfig};
+
+/// Samples of a step that are kept to look at.
+const SHOWN: usize = 4;
+
+/// A completion to learn from.
+#[derive(Debug)]
+pub(super) struct Sample {
+    ids: Vec<u32>,
+    targets: Vec<bool>,
+    /// The number of its prompt in the batch.
+    group: usize,
+    /// At drawing, among the tokens that could be drawn.
+    pub sampler_log_prob: Vec<f32>,
+    /// Under the policy that the batch began with; empty where that is the one being asked.
+    pub old_log_prob: Vec<f32>,
+    /// Under the reference; empty without one.
+    pub ref_log_prob: Vec<f32>,
+    reward: f64,
+    /// How much better than the others.
+    pub advantage: f32,
+    /// Whether it has a say.
+    pub counts: bool,
+}
+
+impl Sample {
+    pub fn sequence(&self) -> Sequence<'_> {
+        Sequence { ids: &self.ids, targets: &self.targets, starts: &[0] }
+    }
+
+    /// Tokens of the completion.
+    pub fn len(&self) -> usize {
+        self.sampler_log_prob.len()
+    }
+}
+
+/// A prompt's completions with what the verifiers say.
+struct Group {
+    prompt: Vec<u32>,
+    task: Exercise,
+    completions: Vec<Completion>,
+    texts: Vec<String>,
+    graded: Vec<GradedSample>,
+}
+
+impl Group {
+    fn rewards(&self) -> Vec<f64> {
+        self.graded.iter().filter_map(|graded| graded.reward).collect()
+    }
+
+    fn traces(&self) -> impl Iterator<Item = Trace> {
+        self.completions.iter().zip(&self.texts).map(|(completion, text)| Trace {
+            completion: text.clone(),
+            tokens: completion.ids.len(),
+            truncated: completion.finish == Finish::Length,
+        })
+    }
+}
+
+impl Data {
+    /// The tokens of a prompt that leave room for a completion.
+    pub(super) fn encode(&self, learner: &Learner, task: &Exercise) -> Result<Vec<u32>, LmError> {
+        let tokenize = Tokenize {
+            tokenizer: &learner.tokenizer,
+            template: learner.template.as_ref(),
+            max_length: usize::MAX,
+            truncation: Truncation::default(),
+            loss_on: LossOn::Auto,
+        };
+        let ids = tokenize.prompt(&prompt(task)?)?;
+        let context = learner.decoder().config().max_position_embeddings;
+        let longest = self.task.config.max_completion_length;
+        if ids.len() + longest > context {
+            return Err(LmError::Config(format!(
+                "a prompt of {} tokens and max_completion_length = {longest} are more than the model's context of \
+                 {context}",
+                ids.len()
+            )));
+        }
+        Ok(ids)
+    }
+
+    /// Completes requests; a completion ends with an end-of-text token.
+    pub(super) fn complete(
+        &self,
+        learner: &mut Learner,
+        requests: &[Request],
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<(Completion, String)>>, LmError> {
+        let mut ids = learner.decoder().config().eos_token_ids.clone();
+        ids.extend(learner.tokenizer.eos());
+        let max_new_tokens = self.task.config.max_completion_length;
+        let stop = Stop { ids, max_new_tokens, ..Stop::default() };
+        let all = learner.generate(requests, sampling, &stop)?;
+        let text = |completion: Completion| {
+            let text = learner.tokenizer.decode(&completion.ids, true)?;
+            Ok((completion, text))
+        };
+        all.into_iter().map(|group| group.into_iter().map(text).collect()).collect()
+    }
+
+    /// Completes the tasks of some numbers and has them graded. `round` tells apart what is drawn in one step.
+    fn groups(
+        &self,
+        learner: &mut Learner,
+        indices: &[usize],
+        step: u64,
+        round: usize,
+    ) -> Result<Vec<Group>, LmError> {
+        let config = &self.task.config;
+        let seed = self.rollouts.child(step as u32).child(round as u32);
+        let tasks = self.tasks.child(TRAIN);
+        let mut asked = Vec::with_capacity(indices.len());
+        for (i, &index) in indices.iter().enumerate() {
+            let Some(task) = self.task.task.train_task(&tasks, index as u32) else {
+                return Err(LmError::Config("task: it has no tasks to train on".into()));
+            };
+            let seeds = (0..config.num_generations as u32).map(|j| seed.child(i as u32).child(j));
+            let prompt = self.encode(learner, &task)?;
+            asked.push((task, Request { prompt, seeds: seeds.collect() }));
+        }
+        let (tasks, requests): (Vec<Exercise>, Vec<Request>) = asked.into_iter().unzip();
+        let completed = self.complete(learner, &requests, &config.sampling())?;
+        let mut groups = Vec::with_capacity(tasks.len());
+        for ((task, request), completed) in tasks.into_iter().zip(requests).zip(completed) {
+            let (completions, texts) = completed.into_iter().unzip();
+            let prompt = request.prompt;
+            let mut group = Group { prompt, task, completions, texts, graded: vec![] };
+            let traces: Vec<Trace> = group.traces().collect();
+            let pairs: Vec<_> = traces.iter().map(|trace| (&group.task, trace)).collect();
+            group.graded = self.rewards.grade(&pairs);
+            for (graded, trace) in group.graded.iter_mut().zip(&traces) {
+                if config.overlong_cache > 0
+                    && let Some(reward) = &mut graded.reward
+                {
+                    let most = config.max_completion_length;
+                    *reward += soft_overlong(trace.tokens, most, config.overlong_cache);
+                }
+            }
+            groups.push(group);
+        }
+        Ok(groups)
+    }
+
+    /// A batch of graded completions, groups one after the other.
+    pub(super) fn collect(
+        &mut self,
+        learner: &mut Learner,
+        order: &mut DataOrder,
+        train: &TrainConfig,
+        step: u64,
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Sample>, LmError> {
+        let config = self.task.config.clone();
+        let mut groups = self.groups(learner, &order.batch(train.batch_size), step, 0)?;
+        let silent = |groups: &[Group]| {
+            let same = |group: &&Group| has_no_variance(&group.rewards());
+            groups.iter().filter(same).count()
+        };
+        let first_silent = silent(&groups) as f64 / groups.len() as f64;
+        for round in 1..=config.dynamic_sampling {
+            let wanted = silent(&groups);
+            if wanted == 0 {
+                break;
+            }
+            let more = self.groups(learner, &order.batch(wanted), step, round)?;
+            groups.retain(|group| !has_no_variance(&group.rewards()));
+            groups.extend(more);
+        }
+        self.check_failures(&groups, metrics)?;
+        if config.shuffle_rewards {
+            self.shuffle(&mut groups, step);
+        }
+        metrics.set("frac_reward_zero_std", first_silent);
+        self.describe(&groups, metrics);
+        self.traces = traces(&groups, &self.rewards.labels(), step);
+        Ok(self.samples(groups))
+    }
+
+    /// Counts samples that could not be graded; too many end the run.
+    fn check_failures(&self, groups: &[Group], metrics: &mut Metrics) -> Result<(), LmError> {
+        let graded = || groups.iter().flat_map(|group| &group.graded);
+        let failed = graded().filter(|graded| graded.reward.is_none()).count();
+        let share = failed as f64 / graded().count().max(1) as f64;
+        metrics.set("rewards/failed", failed as f64);
+        if share > self.task.config.max_failed {
+            let why = graded().flat_map(|graded| &graded.parts).find_map(|part| part.as_ref().err());
+            return Err(LmError::Config(format!(
+                "grading failed on {failed} samples of a step, a share of {share:.2}, more than max_failed = {}; \
+                 the first: {}",
+                self.task.config.max_failed,
+                why.map_or_else(String::new, ToString::to_string)
+            )));
+        }
+        Ok(())
+    }
+
+    /// The control: rewards go to others' completions.
+    fn shuffle(&self, groups: &mut [Group], step: u64) {
+        let mut rewards: Vec<Option<f64>> =
+            groups.iter().flat_map(|group| &group.graded).map(|graded| graded.reward).collect();
+        self.tasks.child(SHUFFLE).child(step as u32).rng().shuffle(&mut rewards);
+        let places = groups.iter_mut().flat_map(|group| &mut group.graded);
+        places.zip(rewards).for_each(|(graded, reward)| graded.reward = reward);
+    }
+
+    fn samples(&self, groups: Vec<Group>) -> Vec<Sample> {
+        let masks = self.task.config.mask_truncated_completions;
+        let mut samples = Vec::new();
+        for (number, group) in groups.into_iter().enumerate() {
+            for (completion, graded) in group.completions.into_iter().zip(group.graded) {
+                let ids = [&group.prompt[..], &completion.ids].concat();
+                let targets = (0..ids.len()).map(|t| t >= group.prompt.len()).collect();
+                let truncated = completion.finish == Finish::Length;
+                samples.push(Sample {
+                    ids,
+                    targets,
+                    group: number,
+                    sampler_log_prob: completion
+                        .drawn
+                        .iter()
+                        .map(|drawn| drawn.log_prob - drawn.log_kept)
+                        .collect(),
+                    old_log_prob: vec![],
+                    ref_log_prob: vec![],
+                    reward: graded.reward.unwrap_or(f64::NAN),
+                    advantage: 0.0,
+                    counts: graded.reward.is_some() && !(masks && truncated),
+                });
+            }
+        }
+        samples
+    }
+
+    /// Advantages of all samples that were graded.
+    pub(super) fn weigh(&mut self, samples: &mut [Sample], metrics: &mut Metrics) {
+        let config = &self.task.config;
+        let kl_of = |sample: &Sample| -> f64 {
+            let pairs = sample.sampler_log_prob.iter().zip(&sample.ref_log_prob);
+            pairs.map(|(&p, &r)| config.kl_estimator.estimate(f64::from(p), f64::from(r)).0).sum()
+        };
+        let kls: Vec<f64> = samples.iter().map(kl_of).collect();
+        if self.beta > 0.0 {
+            if config.kl_in_reward {
+                for (sample, kl) in samples.iter_mut().zip(&kls) {
+                    sample.reward -= self.beta * kl;
+                }
+            }
+            let tokens: usize = samples.iter().map(Sample::len).sum();
+            metrics.set("kl", kls.iter().sum::<f64>() / tokens.max(1) as f64);
+        }
+        let graded: Vec<usize> =
+            (0..samples.len()).filter(|&i| !samples[i].reward.is_nan()).collect();
+        let all: Vec<f64> = graded.iter().map(|&i| samples[i].reward).collect();
+        let by = config.deviation();
+        let advantages: Vec<f64> = if config.loss_type == LossType::ReinforcePp {
+            batch_normalised(&all, by)
+        } else {
+            let batch = deviation(&all, by.sample) + by.epsilon;
+            let groups = graded.chunk_by(|&i, &j| samples[i].group == samples[j].group);
+            groups
+                .flat_map(|group| {
+                    let rewards: Vec<f64> = group.iter().map(|&i| samples[i].reward).collect();
+                    match (config.loss_type, config.scale()) {
+                        (LossType::Rloo, _) => leave_one_out(&rewards),
+                        (_, ScaleRewards::Group) => group_relative(&rewards, Some(by)),
+                        (_, ScaleRewards::None) => group_relative(&rewards, None),
+                        (_, ScaleRewards::Batch) => {
+                            let relative = group_relative(&rewards, None);
+                            relative.into_iter().map(|advantage| advantage / batch).collect()
+                        }
+                    }
+                })
+                .collect()
+        };
+        for (&i, advantage) in graded.iter().zip(&advantages) {
+            samples[i].advantage = *advantage as f32;
+        }
+        if let Some(adaptive) = &config.adaptive_kl {
+            let kl = statistics::mean(&kls);
+            self.beta = adaptive.next(self.beta, kl, samples.len());
+        }
+    }
+
+    fn describe(&self, groups: &[Group], metrics: &mut Metrics) {
+        let rewards: Vec<f64> = groups.iter().flat_map(Group::rewards).collect();
+        let spread: Vec<f64> = groups.iter().map(|group| deviation(&group.rewards(), true)).collect();
+        metrics.set("reward", statistics::mean(&rewards));
+        metrics.set("reward_std", statistics::mean(&spread));
+        for (i, label) in self.rewards.labels().into_iter().enumerate() {
+            let parts = groups.iter().flat_map(|group| &group.graded);
+            let values: Vec<f64> =
+                parts.filter_map(|graded| graded.parts[i].as_ref().ok()).map(|r| r.reward).collect();
+            metrics.set(format!("rewards/{label}/mean"), statistics::mean(&values));
+        }
+        let all = || groups.iter().flat_map(|group| &group.completions);
+        let lengths: Vec<f64> = all().map(|completion| completion.ids.len() as f64).collect();
+        let cut = all().filter(|completion| completion.finish == Finish::Length).count();
+        let most = lengths.iter().copied().fold(0.0, f64::max);
+        metrics.set("completions/mean_length", statistics::mean(&lengths));
+        metrics.set("completions/max_length", most);
+        metrics.set("completions/clipped_ratio", cut as f64 / lengths.len().max(1) as f64);
+        // The mean of -log π over drawn tokens is an estimate of the entropy without bias.
+        let drawn = || all().flat_map(|completion| &completion.drawn);
+        let sum: f64 = drawn().map(|drawn| f64::from(drawn.log_kept - drawn.log_prob)).sum();
+        metrics.set("entropy", sum / drawn().count().max(1) as f64);
+    }
+}
+
+/// Some samples of a step, as JSON lines.
+fn traces(groups: &[Group], labels: &[&str], step: u64) -> String {
+    let mut lines = String::new();
+    for group in groups.iter().take(SHOWN) {
+        let both = group.texts.iter().zip(&group.graded);
+        for (text, graded) in both.take(SHOWN) {
+            let reasons: Vec<String> = labels
+                .iter()
+                .zip(&graded.parts)
+                .map(|(label, part)| match part {
+                    Ok(reward) => format!("{label} {}: {}", reward.reward, reward.reason),
+                    Err(failed) => format!("{label} failed: {failed}"),
+                })
+                .collect();
+            let line = json!({
+                "step": step,
+                "prompt": group.task.prompt,
+                "completion": text,
+                "answer": group.task.answer,
+                "reward": graded.reward,
+                "reasons": reasons,
+            });
+            lines += &line.to_string();
+            lines.push('\n');
+        }
+    }
+    lines
+}
