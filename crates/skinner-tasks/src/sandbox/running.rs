@@ -59,6 +59,9 @@ struct Incoming<T> {
 /// How long the sandbox may take to end when it is told to, before its helper is killed too.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a program that has closed its channel may take to end by itself.
+const ENDING: Duration = Duration::from_millis(200);
+
 impl Running {
     pub(super) fn new(
         helper: Child,
@@ -168,6 +171,25 @@ impl Running {
     /// If the sandbox could not be set up.
     pub fn stop(mut self) -> Result<Outcome, SandboxError> {
         self.kill(Ended::Stopped);
+        self.finish()
+    }
+
+    /// Kills a program that is of no more use. One that is just ending by itself may do so first, so that it can be
+    /// said how.
+    ///
+    /// # Errors
+    /// If the sandbox could not be set up.
+    pub fn stop_unless_ended(mut self) -> Result<Outcome, SandboxError> {
+        (self.said.to, self.heard.from) = (None, None);
+        let last = Instant::now() + ENDING;
+        self.deadline = self.deadline.min(last);
+        while self.control.is_some() && self.killed.is_none() {
+            if Instant::now() >= last {
+                self.kill(Ended::Stopped);
+            } else {
+                self.step(false)?;
+            }
+        }
         self.finish()
     }
 
