@@ -90,7 +90,7 @@ fn asserts_are_run_apart_from_the_program() {
 
 #[test]
 fn asserts_that_trust_the_program_are_refused() {
-    let columns = json!({"test_list": ["assert poly(f(2)) == 0"]});
+    let columns = json!({"entry_point": "f", "test_list": ["assert poly(f(2)) == 0"]});
     let Some(graded) = grade(CodeConfig::default(), columns.clone(), "def poly(x): return 0") else { return };
     assert!(graded.unwrap_err().0.contains("poly"));
     let with = CodeConfig { asserts_in_child: true, ..CodeConfig::default() };

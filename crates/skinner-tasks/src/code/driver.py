@@ -59,6 +59,10 @@ def perform(request, names, handles):
         value = function(*arguments, **keywords)
     elif kind == "attribute":
         value = getattr(decode(request["object"], names, handles), request["name"])
+    elif kind == "assign":
+        value = decode(request["value"], names, handles)
+        setattr(decode(request["object"], names, handles), request["name"], value)
+        value = None
     else:
         value = list(decode(request["object"], names, handles))
     return '{"value":%s}' % encode(value, handles)

@@ -50,7 +50,7 @@ class Remote:
     """Something of the program's."""
 
     def __init__(self, program, reference, kind):
-        self._program, self._reference, self._kind = program, reference, kind
+        self.__dict__.update(_program=program, _reference=reference, _kind=kind)
 
     def __call__(self, *arguments, **keywords):
         return self._program.ask(
@@ -66,6 +66,10 @@ class Remote:
         if name.startswith("__"):
             raise AttributeError(name)
         return self._program.ask({"kind": "attribute", "object": self._reference, "name": name})
+
+    def __setattr__(self, name, value):
+        request = {"kind": "assign", "object": self._reference, "name": name}
+        self._program.ask({**request, "value": encode(value)})
 
     def __iter__(self):
         return iter(self._program.ask({"kind": "items", "object": self._reference}))
@@ -143,6 +147,8 @@ def encode(value):
         return {"bytes": value.hex()}
     if kind is complex:
         return {"complex": [encode(value.real), encode(value.imag)]}
+    if kind is type and getattr(builtins, value.__name__, None) is value:
+        return {"name": value.__name__}
     raise Unsupported(f"an argument is of type {kind.__name__}, which is not plain data")
 
 
@@ -226,7 +232,7 @@ def judge(request, program):
     except Exception:
         # It is the beginning of a program, and may end where it pleases.
         pass
-    exec(compile(request["setup"], "setup", "exec"), names)
+    run_setup(request["setup"], names)
     trees = [ast.parse(test) for test in request["tests"]]
     entry = request["entry_point"] or find_entry(trees, names)
     if entry is None:
@@ -244,6 +250,13 @@ def judge(request, program):
     names["__verdict__"] = verdict
     broken = run(codes, names, Remote(program, {"name": entry}, entry))
     return summary(verdicts, broken, asserts.count)
+
+
+def run_setup(text, names):
+    """It may build arguments from what the program defines, such as the nodes of a tree."""
+    tree = ast.parse(text)
+    names.theirs = set(loaded(tree)) - defined([tree]) - set(names) - set(dir(builtins))
+    exec(compile(tree, "setup", "exec"), names)
 
 
 def check_names(trees, names, entry):
