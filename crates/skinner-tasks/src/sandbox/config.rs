@@ -75,14 +75,16 @@ impl SandboxConfig {
         if self.disk_bytes < 4096 {
             return wrong("disk_bytes", self.disk_bytes.to_string(), "at least 4096");
         }
+        if self.open_files < 8 {
+            return wrong("open_files", self.open_files.to_string(), "at least 8");
+        }
         let counts = [
-            ("processes", self.processes, "at least 1"),
-            ("open_files", self.open_files.saturating_sub(7), "at least 8"),
-            ("output_bytes", self.output_bytes as u64, "at least 1"),
-            ("line_bytes", self.line_bytes as u64, "at least 1"),
+            ("processes", self.processes),
+            ("output_bytes", self.output_bytes as u64),
+            ("line_bytes", self.line_bytes as u64),
         ];
-        if let Some(&(field, value, right)) = counts.iter().find(|(_, value, _)| *value == 0) {
-            return wrong(field, value.to_string(), right);
+        if let Some(&(field, value)) = counts.iter().find(|(_, value)| *value == 0) {
+            return wrong(field, value.to_string(), "at least 1");
         }
         match self.readable.iter().find(|path| !path.is_absolute()) {
             Some(path) => wrong("readable", path.display().to_string(), "an absolute path"),

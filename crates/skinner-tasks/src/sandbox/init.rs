@@ -30,7 +30,7 @@ pub(super) fn run(
 ) -> Result<(), String> {
     prepare(spec, was_root)?;
     let Some(program) = system::fork().map_err(said("fork"))? else {
-        if let Err(problem) = become_program(spec, descriptors) {
+        if let Err(problem) = become_program(spec, descriptors, was_root) {
             send_report(socket, &Report::Failed(problem));
         }
         process::exit(127);
@@ -105,7 +105,7 @@ fn wait_for(program: Pid) -> Result<WaitStatus, String> {
 }
 
 /// Turns this process into the program. It returns only if that fails.
-fn become_program(spec: &Spec, descriptors: &[OwnedFd]) -> Result<(), String> {
+fn become_program(spec: &Spec, descriptors: &[OwnedFd], was_root: bool) -> Result<(), String> {
     let _ = setsid();
     let mut command = Command::new(&spec.program);
     command.args(&spec.arguments).env_clear().envs(&spec.environment);
@@ -122,7 +122,7 @@ fn become_program(spec: &Spec, descriptors: &[OwnedFd]) -> Result<(), String> {
     if spec.uses(Mechanism::Landlock) {
         paths::restrict(&spec.binds, &spec.directory)?;
     }
-    limit(&spec.limits).map_err(said("set limits"))?;
+    limit(&spec.limits, was_root).map_err(said("set limits"))?;
     if spec.uses(Mechanism::Seccomp) {
         filter::install(spec.uses(Mechanism::PidNamespace))?;
     } else {
@@ -131,15 +131,14 @@ fn become_program(spec: &Spec, descriptors: &[OwnedFd]) -> Result<(), String> {
     Err(format!("cannot run {}: {}", spec.program.display(), command.exec()))
 }
 
-/// The program's process and the sandbox's own two count too.
-const OWN_PROCESSES: u64 = 2;
-
-fn limit(limits: &Limits) -> nix::Result<()> {
+fn limit(limits: &Limits, was_root: bool) -> nix::Result<()> {
+    // The first process is in the program's user namespace; the helper is too, if it needed one.
+    let own_processes = if was_root { 1 } else { 2 };
     let values = [
         (Resource::RLIMIT_AS, limits.memory_bytes),
         (Resource::RLIMIT_FSIZE, limits.file_bytes),
         (Resource::RLIMIT_NOFILE, limits.open_files),
-        (Resource::RLIMIT_NPROC, limits.processes + OWN_PROCESSES),
+        (Resource::RLIMIT_NPROC, limits.processes.saturating_add(own_processes)),
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_MEMLOCK, 0),
         (Resource::RLIMIT_MSGQUEUE, 0),
@@ -148,5 +147,5 @@ fn limit(limits: &Limits) -> nix::Result<()> {
         setrlimit(resource, value, value)?;
     }
     // First a signal that says why, then the one that nobody can ignore.
-    setrlimit(Resource::RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)
+    setrlimit(Resource::RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds.saturating_add(1))
 }
