@@ -4,6 +4,7 @@
 //! at both and returns a [`Reward`]: a number and a reason. Nothing here knows a model, a tokenizer or a trainer.
 
 pub mod code;
+pub mod external;
 pub mod sandbox;
 mod task;
 

@@ -6,7 +6,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::directory::PrivateDirectory;
 use super::protocol::{Bind, Limits, Report, Request, Spec, send_request};
@@ -108,11 +108,14 @@ impl Sandbox {
         let spec = self.spec(program, private.to_owned());
         let (read, mut pipes) = open_pipes().map_err(SandboxError::io("make pipes"))?;
         pipes.channel = channel;
-        let (helper, control) = spawn(&self.helper)?;
+        let (mut helper, control) = spawn(&self.helper)?;
         let mut descriptors: Vec<_> = read.iter().map(AsFd::as_fd).collect();
         descriptors.extend(theirs.as_ref().map(AsFd::as_fd));
-        send_request(&control, &Request::Run(Box::new(spec)), &descriptors)
-            .map_err(|source| SandboxError::Helper { program: self.helper.program.clone(), source })?;
+        if send_request(&control, &Request::Run(Box::new(spec)), &descriptors).is_err() {
+            drop(control);
+            let status = helper.wait().map_err(SandboxError::io("wait for the helper"))?;
+            return Err(silent(&self.helper, status));
+        }
         let caps = (self.config.output_bytes, self.config.line_bytes);
         let command = self.helper.program.clone();
         Running::new(helper, command, control, pipes, program.stdin.clone(), caps, directory)
@@ -160,19 +163,20 @@ impl Sandbox {
 /// If the helper does not start or does not answer.
 pub fn mechanisms(helper: &Helper) -> Result<Vec<Availability>, SandboxError> {
     let (mut process, mut control) = spawn(helper)?;
-    let failed = |source| SandboxError::Helper { program: helper.program.clone(), source };
-    send_request(&control, &Request::Probe, &[]).map_err(failed)?;
     let mut answer = String::new();
-    let heard = control.read_to_string(&mut answer);
+    let heard = send_request(&control, &Request::Probe, &[])
+        .and_then(|()| control.read_to_string(&mut answer));
     drop(control);
+    let failed = |source| SandboxError::Helper { program: helper.program.clone(), source };
     let status = process.wait().map_err(failed)?;
     match (heard, serde_json::from_str(&answer)) {
         (Ok(_), Ok(Report::Probed(found))) => Ok(found),
-        _ => Err(SandboxError::HelperEnded {
-            program: helper.program.clone(),
-            status: status.to_string(),
-        }),
+        _ => Err(silent(helper, status)),
     }
+}
+
+fn silent(helper: &Helper, status: ExitStatus) -> SandboxError {
+    SandboxError::HelperEnded { program: helper.program.clone(), status: status.to_string() }
 }
 
 /// Starts the helper with a socket as its standard input.
