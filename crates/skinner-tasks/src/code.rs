@@ -164,6 +164,13 @@ struct Score {
     first: Option<String>,
 }
 
+impl Score {
+    /// No test passed.
+    fn none(total: usize, problem: String) -> Self {
+        Self { passed: 0, total, first: Some(problem) }
+    }
+}
+
 impl CodeVerifier {
     /// Looks for the interpreter and for what the machine has.
     ///
@@ -247,10 +254,8 @@ impl CodeVerifier {
     fn reward(&self, score: &Score) -> Reward {
         let Score { passed, total, first } = score;
         let share = *passed as f64 / (*total).max(1) as f64;
-        let reward = match self.config.partial_credit {
-            true => share,
-            false => f64::from(passed == total && *total > 0),
-        };
+        let all = f64::from(passed == total && *total > 0);
+        let reward = if self.config.partial_credit { share } else { all };
         let mut reason = format!("{passed} of {total} tests passed");
         if let Some(first) = first {
             reason = format!("{reason}; {first}");
@@ -279,9 +284,11 @@ impl CodeConfig {
             return Err(CodeError::config("float_tolerance", value, "0 or more, and finite"));
         }
         match &self.command {
-            Some(command) if command.command.is_empty() => {
-                Err(CodeError::config("command.command", "[]".to_owned(), "a program with its arguments"))
-            }
+            Some(command) if command.command.is_empty() => Err(CodeError::config(
+                "command.command",
+                "[]".to_owned(),
+                "a program with its arguments",
+            )),
             _ => Ok(()),
         }
     }

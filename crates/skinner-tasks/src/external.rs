@@ -82,9 +82,14 @@ impl ExternalConfig {
     /// # Errors
     /// Names the field, its value and what would be right.
     pub fn validate(&self) -> Result<(), ExternalError> {
-        let wrong = |field, value: String, right| Err(ExternalError::Config { field, value, right });
+        let wrong =
+            |field, value: String, right| Err(ExternalError::Config { field, value, right });
         if !(self.batch_seconds > 0.0 && self.batch_seconds <= BATCH_SECONDS_MAX) {
-            return wrong("batch_seconds", self.batch_seconds.to_string(), "above 0, at most 86400");
+            return wrong(
+                "batch_seconds",
+                self.batch_seconds.to_string(),
+                "above 0, at most 86400",
+            );
         }
         match (&self.url, self.command.is_empty()) {
             (None, true) => wrong("command", "[]".to_owned(), "a program, or `url` an address"),

@@ -1,6 +1,9 @@
-//! HumanEval and MBPP: the data sets' own solutions score 1. `SKINNER_TEST_DATA` names the folder with `humaneval` and
+//! `HumanEval` and MBPP: the data sets' own solutions score 1. `SKINNER_TEST_DATA` names the folder with `humaneval` and
 //! `mbpp`.
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so, and measurements are read")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a test that is skipped says so, and measurements are read"
+)]
 
 mod sandbox_support;
 
@@ -82,7 +85,8 @@ fn solutions_of_a_sample_pass() {
 fn empty_functions_do_not_pass() {
     let Some((data, verifier)) = humaneval() else { return };
     let sample: Vec<_> = data.into_iter().step_by(8).take(20).collect();
-    let empty = |(task, _): Solved| (task, Trace { completion: "    pass\n".into(), ..Trace::default() });
+    let empty =
+        |(task, _): Solved| (task, Trace { completion: "    pass\n".into(), ..Trace::default() });
     let empty: Vec<_> = sample.into_iter().map(empty).collect();
     assert_eq!(passed(&empty, &grade(&empty, &verifier)), 0);
 }

@@ -40,9 +40,11 @@ fn functions_are_called_and_their_results_compared() {
     check(&config, &columns, "def f(a, b): return {a, b}", 0.0, "a set, which is no value of JSON");
     let half = CodeConfig { partial_credit: true, ..config };
     check(&half, &columns, "def f(a, b): return a + b if a == 2 else int(a) + 1.5", 0.25, "1 of 4");
-    let method = json!({"entry_point": "Solution().f", "tests": [{"args": [1], "expected": {"1": [1]}}]});
+    let method =
+        json!({"entry_point": "Solution().f", "tests": [{"args": [1], "expected": {"1": [1]}}]});
     check(&half, &method, "class Solution:\n    def f(self, x): return {x: (x,)}", 1.0, "1 of 1");
-    let tests = json!({"entry_point": "f", "tests": "[{\"args\": [{\"a\": 1}], \"expected\": [\"a\"]}]"});
+    let tests =
+        json!({"entry_point": "f", "tests": "[{\"args\": [{\"a\": 1}], \"expected\": [\"a\"]}]"});
     check(&half, &tests, "def f(x): return list(x)", 1.0, "1 of 1");
 }
 
@@ -84,14 +86,18 @@ fn asserts_are_run_apart_from_the_program() {
     check(&config, &loops, "def f(x): return x * 2.0", 1.0, "1 of 1");
     check(&config, &loops, "def f(x): return x", 0.0, "AssertionError");
     let words = json!({"test_list": ["assert words('a b') == ['a', 'b']", "assert words(n=1)[0].x() == 1"]});
-    let objects = "class X:\n  def x(self): return 1\ndef words(s='', n=0): return [X()] if n else s.split()";
+    let objects =
+        "class X:\n  def x(self): return 1\ndef words(s='', n=0): return [X()] if n else s.split()";
     check(&config, &words, objects, 1.0, "2 of 2");
 }
 
 #[test]
 fn asserts_that_trust_the_program_are_refused() {
     let columns = json!({"entry_point": "f", "test_list": ["assert poly(f(2)) == 0"]});
-    let Some(graded) = grade(CodeConfig::default(), columns.clone(), "def poly(x): return 0") else { return };
+    let Some(graded) = grade(CodeConfig::default(), columns.clone(), "def poly(x): return 0")
+    else {
+        return;
+    };
     assert!(graded.unwrap_err().0.contains("poly"));
     let with = CodeConfig { asserts_in_child: true, ..CodeConfig::default() };
     check(&with, &columns, "def poly(x): return 0\ndef f(x): return 1", 1.0, "1 of 1");
@@ -134,7 +140,15 @@ fn any_command_can_be_run() {
     let grade = |config: CodeConfig, text: &str| {
         let verifier = python_verifier(config)?;
         let task = task(json!({"tests": [{"input": "1", "output": "17"}]}));
-        Some(verifier.grade(&task, &skinner_tasks::Trace { completion: text.into(), ..Default::default() }).unwrap().reward)
+        Some(
+            verifier
+                .grade(
+                    &task,
+                    &skinner_tasks::Trace { completion: text.into(), ..Default::default() },
+                )
+                .unwrap()
+                .reward,
+        )
     };
     let printed = command(&["sh", "program.sh"], GradedBy::Stdout);
     let Some(reward) = grade(printed.clone(), "cat - lib/data.txt") else { return };
@@ -147,7 +161,11 @@ fn any_command_can_be_run() {
 
 #[test]
 fn threads_do_not_change_the_rewards() {
-    let Some(verifier) = python_verifier(CodeConfig { partial_credit: true, ..CodeConfig::default() }) else { return };
+    let Some(verifier) =
+        python_verifier(CodeConfig { partial_credit: true, ..CodeConfig::default() })
+    else {
+        return;
+    };
     let columns = json!({"test_list": ["assert f(0) == {'a', 'b', 'c'}", "assert f(1) == 1", "assert f(2) == 2"]});
     let task = task(columns);
     let programs: Vec<_> = (0..12)

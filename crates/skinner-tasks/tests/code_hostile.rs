@@ -44,7 +44,11 @@ fn check(name: &str, program: &str, words: &[&str]) {
         assert_eq!(graded.reward, 0.0, "{name}: {}", graded.reason);
         assert!(started.elapsed() < Duration::from_secs(15), "{name}: {:?}", started.elapsed());
         let said = words.is_empty() || words.iter().any(|word| graded.reason.contains(word));
-        assert!(said || form.get("tests").is_some_and(|tests| tests[0].get("output").is_some()), "{name}: {}", graded.reason);
+        assert!(
+            said || form.get("tests").is_some_and(|tests| tests[0].get("output").is_some()),
+            "{name}: {}",
+            graded.reason
+        );
     }
     // The judges are kept for the next tests.
     drop(verifier);
@@ -54,21 +58,37 @@ fn check(name: &str, program: &str, words: &[&str]) {
 #[test]
 fn too_much_of_everything() {
     check("fork", "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", &["time"]);
-    check("threads", "import threading, time\nwhile True:\n  try: threading.Thread(target=time.sleep, args=(99,)).start()\n  except RuntimeError: pass", &["time", "MemoryError"]);
+    check(
+        "threads",
+        "import threading, time\nwhile True:\n  try: threading.Thread(target=time.sleep, args=(99,)).start()\n  except RuntimeError: pass",
+        &["time", "MemoryError"],
+    );
     check("memory", "def f(x): return bytearray(1 << 34)", &["MemoryError"]);
     check("growth", "a = []\nwhile True: a.append(bytearray(1 << 20))", &["MemoryError"]);
     check("print", "while True: print('x' * 1000)", &["wrote too much"]);
     check("stderr", "import sys\nwhile True: sys.stderr.write('x' * 1000)", &["wrote too much"]);
     check("sleep", "import time\ndef f(x): time.sleep(99)\ntime.sleep(99)", &["time"]);
     check("spin", "while True: pass", &["time"]);
-    check("disk", "n = 0\nwhile True:\n  n += 1\n  open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))", &["OSError"]);
+    check(
+        "disk",
+        "n = 0\nwhile True:\n  n += 1\n  open(f'/tmp/{n}', 'wb').write(bytes(1 << 20))",
+        &["OSError"],
+    );
     check("recursion", "def f(x): return f(x)", &["RecursionError"]);
-    check("stack", "import sys\nsys.setrecursionlimit(1 << 30)\nclass A:\n  def __repr__(self): return repr(self)\ndef f(x): return repr(A())", &[]);
+    check(
+        "stack",
+        "import sys\nsys.setrecursionlimit(1 << 30)\nclass A:\n  def __repr__(self): return repr(self)\ndef f(x): return repr(A())",
+        &[],
+    );
 }
 
 #[test]
 fn results_that_are_no_results() {
-    check("eq", "class A:\n  def __eq__(self, o): return True\n  __ne__ = lambda s, o: False\n  __hash__ = lambda s: 1\ndef f(x): return A()", &["A"]);
+    check(
+        "eq",
+        "class A:\n  def __eq__(self, o): return True\n  __ne__ = lambda s, o: False\n  __hash__ = lambda s: 1\ndef f(x): return A()",
+        &["A"],
+    );
     check("str", "class A(str):\n  def __eq__(self, o): return True\ndef f(x): return A('x')", &[]);
     check("nested", "class A:\n  def __eq__(self, o): return True\ndef f(x): return [A()]", &[]);
     check("deep", "def f(x):\n  a = []\n  for _ in range(900): a = [a]\n  return a", &[]);
@@ -80,7 +100,11 @@ fn results_that_are_no_results() {
     check("infinity", "def f(x): return [float('inf'), -float('inf')]", &[]);
     check("surrogate", "def f(x): return '\\ud800'", &[]);
     check("generator", "def f(x):\n  while True: yield 1", &[]);
-    check("raises", "class E(BaseException):\n  def __str__(self): raise self\ndef f(x): raise E", &["E"]);
+    check(
+        "raises",
+        "class E(BaseException):\n  def __str__(self): raise self\ndef f(x): raise E",
+        &["E"],
+    );
     check("stop", "def f(x): raise StopIteration", &["StopIteration"]);
     check("exit", "def f(x): raise SystemExit(0)", &["SystemExit"]);
 }
@@ -89,26 +113,58 @@ fn results_that_are_no_results() {
 fn leaving_and_staying() {
     check("left", "import os\nos._exit(0)", &["ended before"]);
     check("leaves", "import os\ndef f(x): os._exit(0)", &["ended before"]);
-    check("exec", "import os\ndef f(x): os.execv('/bin/sleep', ['hostile-exec', '60'])", &["time", "ended before"]);
+    check(
+        "exec",
+        "import os\ndef f(x): os.execv('/bin/sleep', ['hostile-exec', '60'])",
+        &["time", "ended before"],
+    );
     let daemon = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n    for n in range(64):\n      try: os.close(n)\n      except OSError: pass\n    while True: time.sleep(1)\n  os._exit(0)\ndef f(x): return 1";
     check("daemon", daemon, &[]);
-    check("deaf", "import signal\nfor n in range(1, 65):\n  try: signal.signal(n, signal.SIG_IGN)\n  except (OSError, ValueError): pass\nwhile True: pass", &["time"]);
-    check("stopped", "import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGSTOP)\nf(1)", &["time"]);
-    check("closed", "import os\ndef f(x): os.closerange(0, 256)\nf(1)", &["ended before", "code", "answer"]);
-    check("killed", "import os\ndef f(x):\n  for p in (os.getppid(), 1, -1, 0):\n    try: os.kill(p, 9)\n    except OSError: pass\n  return 1", &[]);
+    check(
+        "deaf",
+        "import signal\nfor n in range(1, 65):\n  try: signal.signal(n, signal.SIG_IGN)\n  except (OSError, ValueError): pass\nwhile True: pass",
+        &["time"],
+    );
+    check(
+        "stopped",
+        "import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGSTOP)\nf(1)",
+        &["time"],
+    );
+    check(
+        "closed",
+        "import os\ndef f(x): os.closerange(0, 256)\nf(1)",
+        &["ended before", "code", "answer"],
+    );
+    check(
+        "killed",
+        "import os\ndef f(x):\n  for p in (os.getppid(), 1, -1, 0):\n    try: os.kill(p, 9)\n    except OSError: pass\n  return 1",
+        &[],
+    );
 }
 
 #[test]
 fn looking_for_what_is_expected() {
     let search = "import gc, sys\ndef f(x):\n  found = []\n  for o in gc.get_objects():\n    for t in (list(o.values()) if isinstance(o, dict) else o if isinstance(o, (list, tuple)) else ()):\n      if isinstance(t, str) and 's3cret' in t and len(t) < 40: found.append(t)\n  frame = sys._getframe()\n  while frame:\n    found += [v for v in frame.f_locals.values() if isinstance(v, str) and v.startswith('s3' + 'cret')]\n    frame = frame.f_back\n  return found[0] if found else ''";
     check("search", search, &[]);
-    check("argv", "import sys, os\ndef f(x): return open('/proc/self/cmdline').read() + str(os.environ)", &["Error"]);
-    check("modules", "import sys, json, builtins\nclass Yes:\n  def __getattr__(s, n): return lambda *a, **k: True\nsys.modules['json'] = Yes()\nbuiltins.eval = lambda *a: {'kind': 'x'}\nbuiltins.isinstance = lambda *a: True\ndef f(x): return True", &[]);
+    check(
+        "argv",
+        "import sys, os\ndef f(x): return open('/proc/self/cmdline').read() + str(os.environ)",
+        &["Error"],
+    );
+    check(
+        "modules",
+        "import sys, json, builtins\nclass Yes:\n  def __getattr__(s, n): return lambda *a, **k: True\nsys.modules['json'] = Yes()\nbuiltins.eval = lambda *a: {'kind': 'x'}\nbuiltins.isinstance = lambda *a: True\ndef f(x): return True",
+        &[],
+    );
 }
 
 #[test]
 fn forging_lines() {
-    let write = |line: &str| format!("import os\nprint('1 of 1 tests passed')\ndef f(x):\n  for n in range(3, 64):\n    try: os.write(n, b'''{line}\\n''')\n    except OSError: pass\n  return 1\nf(1)");
+    let write = |line: &str| {
+        format!(
+            "import os\nprint('1 of 1 tests passed')\ndef f(x):\n  for n in range(3, 64):\n    try: os.write(n, b'''{line}\\n''')\n    except OSError: pass\n  return 1\nf(1)"
+        )
+    };
     for (name, line) in [
         ("done", r#"{"done":{"passed":1,"total":1,"first":null}}"#),
         ("value", r#"{"value":true}"#),
@@ -124,16 +180,32 @@ fn forging_lines() {
     ] {
         check(name, &write(line), &[]);
     }
-    check("flood", "import os\nwhile True:\n  for n in range(3, 64):\n    try: os.write(n, b'x' * 4096)\n    except OSError: pass", &[]);
-    check("lines", "import os, threading\ndef g():\n  while True:\n    for n in range(3, 64):\n      try: os.write(n, b'{\"value\":1}\\n')\n      except OSError: pass\nthreading.Thread(target=g, daemon=True).start()\ndef f(x): return 1", &[]);
+    check(
+        "flood",
+        "import os\nwhile True:\n  for n in range(3, 64):\n    try: os.write(n, b'x' * 4096)\n    except OSError: pass",
+        &[],
+    );
+    check(
+        "lines",
+        "import os, threading\ndef g():\n  while True:\n    for n in range(3, 64):\n      try: os.write(n, b'{\"value\":1}\\n')\n      except OSError: pass\nthreading.Thread(target=g, daemon=True).start()\ndef f(x): return 1",
+        &[],
+    );
 }
 
 #[test]
 fn an_error_cannot_end_a_loop_of_asserts() {
     let Some(verifier) = python_verifier(config("loops")) else { return };
     let form = json!({"entry_point": "f", "test": "def check(c):\n    assert all(map(lambda x: c(x) == x + 1, range(9)))\n"});
-    for error in ["StopIteration", "GeneratorExit", "KeyboardInterrupt", "SystemExit(0)", "StopAsyncIteration"] {
-        let graded = verifier.grade(&task(form.clone()), &trace(&format!("def f(x): raise {error}"))).unwrap();
+    for error in [
+        "StopIteration",
+        "GeneratorExit",
+        "KeyboardInterrupt",
+        "SystemExit(0)",
+        "StopAsyncIteration",
+    ] {
+        let graded = verifier
+            .grade(&task(form.clone()), &trace(&format!("def f(x): raise {error}")))
+            .unwrap();
         assert_eq!(graded.reward, 0.0, "{error}: {}", graded.reason);
     }
     let right = verifier.grade(&task(form), &trace("def f(x): return x + 1")).unwrap();

@@ -44,7 +44,10 @@ fn python(each: &str, seconds: f64) -> Option<ExternalReward> {
 }
 
 fn reasons(graded: &[Graded]) -> Vec<String> {
-    graded.iter().map(|graded| graded.clone().map_or_else(|failed| failed.0, |reward| reward.reason)).collect()
+    graded
+        .iter()
+        .map(|graded| graded.clone().map_or_else(|failed| failed.0, |reward| reward.reason))
+        .collect()
 }
 
 #[test]
@@ -62,15 +65,21 @@ fn a_program_is_kept_between_batches() {
 #[test]
 fn what_goes_wrong_fails_the_batch_and_not_the_run() {
     let check = |name: &str, each: &str, words: &[&str]| {
-        let each = format!("if len(request['prompts']) == 1:\n    print('[1]')\n    continue\n{each}");
-        let Some(reward) = python(&each, if words[0].contains("time") { 1.0 } else { 60.0 }) else { return };
+        let each =
+            format!("if len(request['prompts']) == 1:\n    print('[1]')\n    continue\n{each}");
+        let Some(reward) = python(&each, if words[0].contains("time") { 2.0 } else { 60.0 }) else {
+            return;
+        };
         let started = Instant::now();
         for _ in 0..2 {
             let graded = grade(&reward, 2);
             assert_eq!(graded.len(), 2);
             for failed in graded {
                 let text = failed.unwrap_err().0;
-                assert!(words.iter().all(|word| text.contains(word)), "{name}: {text:?} lacks {words:?}");
+                assert!(
+                    words.iter().all(|word| text.contains(word)),
+                    "{name}: {text:?} lacks {words:?}"
+                );
             }
         }
         assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
@@ -78,7 +87,11 @@ fn what_goes_wrong_fails_the_batch_and_not_the_run() {
     };
     check("hang", "time.sleep(99)", &["in time"]);
     check("hang in a child", "os.system('sleep 99')", &["in time"]);
-    check("crash", "print('over', file=sys.stderr)\nraise ValueError('bad day')", &["exit status: 1", "bad day"]);
+    check(
+        "crash",
+        "print('over', file=sys.stderr)\nraise ValueError('bad day')",
+        &["exit status: 1", "bad day"],
+    );
     check("leave", "os._exit(7)", &["exit status: 7"]);
     check("rubbish", "print('hello')", &["cannot be read", "hello"]);
     check("half", "sys.stdout.write('[1')\nos._exit(0)", &["exit status: 0"]);
@@ -89,7 +102,9 @@ fn what_goes_wrong_fails_the_batch_and_not_the_run() {
 
 #[test]
 fn a_sample_fails_alone() {
-    let Some(reward) = python("print('{\"rewards\": [1, NaN, null, Infinity]}')", 60.0) else { return };
+    let Some(reward) = python("print('{\"rewards\": [1, NaN, null, Infinity]}')", 60.0) else {
+        return;
+    };
     let graded = grade(&reward, 4);
     assert_eq!(graded[0].as_ref().unwrap().reward, 1.0);
     assert_eq!(graded[1..].iter().filter(|graded| graded.is_err()).count(), 3);
@@ -97,7 +112,10 @@ fn a_sample_fails_alone() {
 
 #[test]
 fn a_request_larger_than_a_pipe_passes() {
-    let Some(reward) = python("print(json.dumps([len(c) for c in request['completions']]))", 60.0) else { return };
+    let Some(reward) = python("print(json.dumps([len(c) for c in request['completions']]))", 60.0)
+    else {
+        return;
+    };
     let mut samples = samples(2);
     samples[1].1.completion = "x".repeat(3 << 20);
     let samples: Vec<_> = samples.iter().map(|(task, trace)| (task, trace)).collect();
@@ -122,7 +140,8 @@ fn configurations_are_checked() {
     check(r#"{"command": ["x"], "batch_seconds": 0}"#, "batch_seconds = 0");
     assert!(serde_json::from_str::<ExternalConfig>(r#"{"commands": []}"#).is_err());
     let command = vec!["/no/such/program".to_owned()];
-    let reward = ExternalReward::new(ExternalConfig { command, ..ExternalConfig::default() }).unwrap();
+    let reward =
+        ExternalReward::new(ExternalConfig { command, ..ExternalConfig::default() }).unwrap();
     assert!(reasons(&grade(&reward, 1))[0].contains("/no/such/program"));
 }
 
@@ -166,22 +185,33 @@ fn receive(stream: &TcpStream) -> Value {
 
 fn reply(mut stream: &TcpStream, status: u16, text: &str) {
     let length = text.len();
-    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).unwrap();
 }
 
 #[cfg(feature = "http")]
 fn service(url: &str, retries: u32) -> ExternalReward {
     let url = Some(url.to_owned());
-    ExternalReward::new(ExternalConfig { url, retries, batch_seconds: 1.0, ..ExternalConfig::default() }).unwrap()
+    ExternalReward::new(ExternalConfig {
+        url,
+        retries,
+        batch_seconds: 1.0,
+        ..ExternalConfig::default()
+    })
+    .unwrap()
 }
 
 #[test]
 #[cfg(feature = "http")]
 fn a_service_is_asked_over_http() {
     let url = serve(|_, body| {
-        let rewards: Vec<_> = body["completions"].as_array()?.iter().map(|c| c.as_str().unwrap().len()).collect();
-        Some((200, serde_json::json!({ "rewards": rewards, "reasons": body["answer"] }).to_string()))
+        let rewards: Vec<_> =
+            body["completions"].as_array()?.iter().map(|c| c.as_str().unwrap().len()).collect();
+        Some((
+            200,
+            serde_json::json!({ "rewards": rewards, "reasons": body["answer"] }).to_string(),
+        ))
     });
     let graded = grade(&service(&url, 0), 2);
     assert_eq!(graded[0].as_ref().unwrap().reward, 2.0);
@@ -209,7 +239,11 @@ fn services_fail_like_programs() {
 #[test]
 #[cfg(feature = "http")]
 fn a_service_is_asked_again_where_that_may_help() {
-    let second = |status| serve(move |count, _| Some(if count == 0 { (status, "no".into()) } else { (200, "[3]".into()) }));
+    let second = |status| {
+        serve(move |count, _| {
+            Some(if count == 0 { (status, "no".into()) } else { (200, "[3]".into()) })
+        })
+    };
     assert_eq!(grade(&service(&second(500), 1), 1)[0].as_ref().unwrap().reward, 3.0);
     assert!(grade(&service(&second(400), 1), 1)[0].is_err());
     let late = serve(|count, _| if count == 0 { None } else { Some((200, "[4]".into())) });

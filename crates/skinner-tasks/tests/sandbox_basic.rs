@@ -42,7 +42,8 @@ fn a_program_has_its_input_files_and_little_else() {
 
 #[test]
 fn ends_are_told_apart() {
-    let config = SandboxConfig { wall_seconds: 0.5, output_bytes: 1000, ..SandboxConfig::default() };
+    let config =
+        SandboxConfig { wall_seconds: 0.5, output_bytes: 1000, ..SandboxConfig::default() };
     let Some(sandbox) = sandbox(config) else { return };
     let ended = |script| sandbox.run(&shell(script)).unwrap();
     assert_eq!(ended("exit 7").ended, Ended::Exited(7));
@@ -64,7 +65,10 @@ fn ends_are_told_apart() {
 fn long_input_and_output_pass() {
     let stdin = vec![b'x'; 3 << 20];
     let config = SandboxConfig { output_bytes: 4 << 20, ..SandboxConfig::default() };
-    let Some(outcome) = run(config, &Program { stdin: stdin.clone(), ..Program::new("cat", &[]) }) else { return };
+    let Some(outcome) = run(config, &Program { stdin: stdin.clone(), ..Program::new("cat", &[]) })
+    else {
+        return;
+    };
     assert_eq!((outcome.ended, outcome.stdout.len()), (Ended::Exited(0), stdin.len()));
     // Nobody has to read its input.
     let unread = Program { stdin, ..shell("exit 0") };
@@ -88,13 +92,18 @@ fn limits_hold() {
     let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & echo started; done 2>/dev/null";
     assert_eq!(out(forks).lines().count(), 3);
     assert_eq!(out("trap '' XFSZ; head -c 100000 /dev/zero >big 2>/dev/null; wc -c <big"), "65536");
-    let fill = "for i in $(seq 40); do head -c 60000 /dev/zero >f$i; done 2>/dev/null; cat f* | wc -c";
+    let fill =
+        "for i in $(seq 40); do head -c 60000 /dev/zero >f$i; done 2>/dev/null; cat f* | wc -c";
     assert!(out(fill).parse::<u64>().unwrap() <= 1 << 20);
 }
 
 #[test]
 fn a_channel_carries_lines() {
-    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 2.0, line_bytes: 4096, ..SandboxConfig::default() }) else { return };
+    let Some(sandbox) =
+        sandbox(SandboxConfig { wall_seconds: 2.0, line_bytes: 4096, ..SandboxConfig::default() })
+    else {
+        return;
+    };
     let echo = "while read line; do echo \"$line!\"; done <&$SANDBOX_CHANNEL >&$SANDBOX_CHANNEL; echo over";
     let mut running = sandbox.start(&shell(echo)).unwrap();
     for word in ["one", "two"] {
@@ -109,7 +118,8 @@ fn a_channel_carries_lines() {
     let mut silent = sandbox.start(&shell("sleep 60")).unwrap().within(Duration::from_millis(200));
     assert_eq!(silent.hear().unwrap(), None);
     assert_eq!(silent.finish().unwrap().ended, Ended::TimedOut);
-    let mut long = sandbox.start(&shell("head -c 100000 /dev/zero >&$SANDBOX_CHANNEL; sleep 9")).unwrap();
+    let mut long =
+        sandbox.start(&shell("head -c 100000 /dev/zero >&$SANDBOX_CHANNEL; sleep 9")).unwrap();
     assert_eq!(long.hear().unwrap(), None);
     assert_eq!(long.finish().unwrap().ended, Ended::OutputCapped);
 }
@@ -132,7 +142,8 @@ fn each_mechanism_can_be_gone_without() {
 #[test]
 fn a_private_directory_on_the_disk_is_removed() {
     let Some(sandbox) = sandbox(SandboxConfig::default()) else { return };
-    let script = "mkdir -p a/b; touch a/b/c; ln -s / root; chmod 0 a/b a; pwd; touch ../x || echo shut";
+    let script =
+        "mkdir -p a/b; touch a/b/c; ln -s / root; chmod 0 a/b a; pwd; touch ../x || echo shut";
     let outcome = sandbox.without(Mechanism::MountNamespace).run(&shell(script)).unwrap();
     let (directory, rest) = text(&outcome.stdout).split_once('\n').unwrap();
     assert!(directory.contains("skinner-sandbox-"), "{directory}");
@@ -167,7 +178,8 @@ fn what_a_user_can_get_wrong_is_an_error() {
     assert!(text.contains("memory_bytes = 1"), "{text}");
     let text = new(SandboxConfig { wall_seconds: f64::NAN, ..SandboxConfig::default() }, helper());
     assert!(text.contains("wall_seconds = NaN"), "{text}");
-    let text = new(SandboxConfig { readable: vec!["here".into()], ..SandboxConfig::default() }, helper());
+    let text =
+        new(SandboxConfig { readable: vec!["here".into()], ..SandboxConfig::default() }, helper());
     assert!(text.contains("an absolute path"), "{text}");
     let text = new(SandboxConfig { open_files: 3, ..SandboxConfig::default() }, helper());
     assert!(text.contains("open_files = 3 must be at least 8"), "{text}");

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use sandbox_support::{helper, processes_with, sandbox};
-use skinner_tasks::sandbox::{Program, SandboxConfig};
+use skinner_tasks::sandbox::{Helper, Program, Sandbox, SandboxConfig};
 
 /// Processes that leave their group, session and parents, each with the marker in its command line.
 fn stayer(marker: &str) -> Program {
@@ -32,7 +32,10 @@ fn none() -> Vec<PathBuf> {
 #[test]
 fn all_processes_die_when_the_time_is_over_and_when_dropped() {
     let marker = format!("4001.{}", std::process::id());
-    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 0.7, ..SandboxConfig::default() }) else { return };
+    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 0.7, ..SandboxConfig::default() })
+    else {
+        return;
+    };
     sandbox.run(&stayer(&marker)).unwrap();
     assert_eq!(processes_with(&marker), none());
     let running = sandbox.start(&stayer(&marker)).unwrap();
@@ -48,7 +51,10 @@ fn all_processes_die_when_the_time_is_over_and_when_dropped() {
 #[ignore = "a part of the next test, which runs it in a process of its own"]
 fn victim() {
     let Ok(marker) = std::env::var("SANDBOX_VICTIM") else { return };
-    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 600.0, ..SandboxConfig::default() }) else { return };
+    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 600.0, ..SandboxConfig::default() })
+    else {
+        return;
+    };
     sandbox.run(&stayer(&marker)).unwrap();
 }
 
@@ -73,16 +79,33 @@ fn all_processes_die_when_the_caller_is_killed() {
 #[test]
 fn all_processes_die_when_the_helper_is_killed() {
     let marker = format!("4003.{}", std::process::id());
-    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 60.0, ..SandboxConfig::default() }) else { return };
+    let Some(sandbox) = sandbox(SandboxConfig { wall_seconds: 60.0, ..SandboxConfig::default() })
+    else {
+        return;
+    };
     let running = sandbox.start(&stayer(&marker)).unwrap();
     wait_for("the program starts", || processes_with(&format!("sleep\0{marker}")).len() == 3);
-    let helpers = Command::new("pgrep").args(["-P", &std::process::id().to_string(), "-f", "sandbox-helper"]).output();
+    let helpers = Command::new("pgrep")
+        .args(["-P", &std::process::id().to_string(), "-f", "sandbox-helper"])
+        .output();
     let Ok(helpers) = helpers else { return };
     for pid in String::from_utf8(helpers.stdout).unwrap().lines() {
         Command::new("kill").args(["-9", pid]).status().unwrap();
     }
     assert!(running.finish().is_err());
     wait_for("the program dies", || processes_with(&marker).is_empty());
+}
+
+#[test]
+fn descriptors_of_the_caller_do_not_reach_the_program() {
+    if sandbox(SandboxConfig::default()).is_none() {
+        return;
+    }
+    let path = helper().program.display().to_string();
+    let leaky = Helper::new("/bin/sh", &["-c", "exec 9</etc/passwd; exec \"$0\"", &path]);
+    let sandbox = Sandbox::new(SandboxConfig::default(), leaky).unwrap();
+    let outcome = sandbox.run(&Program::new("/bin/sh", &["-c", "cat <&9 || echo sealed"])).unwrap();
+    assert_eq!(outcome.stdout, b"sealed\n");
 }
 
 #[test]

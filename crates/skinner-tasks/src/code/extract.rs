@@ -63,6 +63,10 @@ mod tests {
         check("```py\ncut of", Block::Last, Some("cut of"));
         check("````\n```\nx\n```\n````\n", Block::Last, Some("```\nx\n```\n"));
         check("~~~\nx\n~~~", Block::Last, Some("x\n"));
-        check("```\ns = '''\n``` not an end\n'''\n```\n", Block::Last, Some("s = '''\n``` not an end\n'''\n"));
+        check(
+            "```\ns = '''\n``` not an end\n'''\n```\n",
+            Block::Last,
+            Some("s = '''\n``` not an end\n'''\n"),
+        );
     }
 }

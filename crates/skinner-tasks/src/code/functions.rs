@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::cases::FunctionCase;
 use super::{CodeVerifier, Score, values};
 use crate::Failed;
-use crate::sandbox::{Ended, Outcome, Running, SandboxError};
+use crate::sandbox::{Ended, Outcome, Running};
 
 const DRIVER: &str = include_str!("driver.py");
 
 /// A program that was loaded, or why it was not.
 pub(super) enum Loaded {
-    Ready(Running),
+    Ready(Box<Running>),
     Refused(String),
 }
 
@@ -28,11 +28,13 @@ impl CodeVerifier {
     /// Starts a driver and has it run the program's text.
     pub(super) fn load(&self, program: &str) -> Result<Loaded, Failed> {
         let python = self.python.as_ref().ok_or_else(no_python)?;
-        let mut running = self.sandbox.start(&python.run_source(DRIVER)).map_err(failed)?;
+        let mut running = self.sandbox.start(&python.run_source(DRIVER))?;
         Ok(match ask(&mut running, &json!({ "kind": "run", "source": program }))? {
-            Answer::Value(_) => Loaded::Ready(running),
-            Answer::Wrong(problem) => Loaded::Refused(format!("the program does not run: {problem}")),
-            Answer::Gone => Loaded::Refused(self.last_words(running)?),
+            Answer::Value(_) => Loaded::Ready(Box::new(running)),
+            Answer::Wrong(problem) => {
+                Loaded::Refused(format!("the program does not run: {problem}"))
+            }
+            Answer::Gone => Loaded::Refused(last_words(running)?),
         })
     }
 
@@ -46,14 +48,14 @@ impl CodeVerifier {
         let mut score = Score { passed: 0, total: cases.len(), first: None };
         let mut running = match self.load(program)? {
             Loaded::Ready(running) => running,
-            Loaded::Refused(problem) => return Ok(Score { first: Some(problem), ..score }),
+            Loaded::Refused(problem) => return Ok(Score::none(cases.len(), problem)),
         };
         for (index, case) in cases.iter().enumerate() {
             let problem = match ask(&mut running, &call(entry_point, case))? {
                 Answer::Value(value) => self.wrong(case, &value),
                 Answer::Wrong(problem) => Some(problem),
                 Answer::Gone => {
-                    let words = self.last_words(running)?;
+                    let words = last_words(*running)?;
                     score.first.get_or_insert(format!("test {}: {words}", index + 1));
                     return Ok(score);
                 }
@@ -80,12 +82,11 @@ impl CodeVerifier {
             None => format!("the result is {}", short(&value.to_string())),
         })
     }
+}
 
-    /// Says how a program ended that answers no more.
-    pub(super) fn last_words(&self, running: Running) -> Result<String, Failed> {
-        let outcome = running.stop_unless_ended().map_err(failed)?;
-        Ok(ending(&outcome))
-    }
+/// Says how a program ended that answers no more.
+pub(super) fn last_words(running: Running) -> Result<String, Failed> {
+    Ok(ending(&running.stop_unless_ended()?))
 }
 
 fn call(entry_point: &str, case: &FunctionCase) -> Value {
@@ -100,7 +101,7 @@ fn call(entry_point: &str, case: &FunctionCase) -> Value {
 /// Sends one request and waits for its answer.
 pub(super) fn ask(running: &mut Running, request: &Value) -> Result<Answer, Failed> {
     running.say(&request.to_string());
-    let Some(line) = running.hear().map_err(failed)? else { return Ok(Answer::Gone) };
+    let Some(line) = running.hear()? else { return Ok(Answer::Gone) };
     Ok(read(&line).unwrap_or_else(|| Answer::Wrong("an answer that cannot be read".to_owned())))
 }
 
@@ -137,10 +138,6 @@ pub(super) fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-pub(super) fn failed(error: SandboxError) -> Failed {
-    Failed(error.to_string())
 }
 
 pub(super) fn no_python() -> Failed {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::cases::Asserts;
-use super::functions::{Answer, Loaded, ask, failed, no_python};
+use super::functions::{Answer, Loaded, ask, last_words, no_python};
 use super::{CodeVerifier, Score};
 use crate::Failed;
 use crate::sandbox::Running;
@@ -18,10 +18,9 @@ const JUDGE: &str = include_str!("judge.py");
 /// What a judge says.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Words<'a> {
+enum Words {
     /// It wants something of the program.
-    #[serde(borrow)]
-    Ask(&'a RawValue),
+    Ask(Box<RawValue>),
     /// It is done.
     Done { passed: usize, total: usize, first: Option<String> },
     /// It cannot run these tests.
@@ -45,16 +44,15 @@ impl CodeVerifier {
         prefix: &str,
         asserts: &Asserts,
     ) -> Result<Score, Failed> {
-        let refused = |problem| Score { passed: 0, total: asserts.tests.len(), first: Some(problem) };
         let running = match self.load(program)? {
-            Loaded::Ready(running) => running,
-            Loaded::Refused(problem) => return Ok(refused(problem)),
+            Loaded::Ready(running) => *running,
+            Loaded::Refused(problem) => return Ok(Score::none(asserts.tests.len(), problem)),
         };
         let mut judge = match self.take_judge() {
             Some(judge) => judge,
             None => self.start_judge()?,
         };
-        judge.allow(self.sandbox_wall() + JUDGE_EXTRA);
+        judge.allow(Duration::from_secs_f64(self.config.sandbox.wall_seconds) + JUDGE_EXTRA);
         let request = json!({
             "preamble": prefix,
             "setup": asserts.setup,
@@ -64,62 +62,50 @@ impl CodeVerifier {
         judge.say(&request.to_string());
         match self.carry(judge, running)? {
             Verdict::Score(score) => Ok(score),
-            Verdict::Unsupported(why) if !self.config.asserts_in_child => {
+            Verdict::Unsupported(_) if self.config.asserts_in_child => {
+                self.asserts_in_child(program, asserts)
+            }
+            Verdict::Unsupported(why) => {
                 Err(Failed(format!("the tests cannot be run apart from the program: {why}")))
             }
-            Verdict::Unsupported(_) => self.asserts_in_child(program, asserts),
         }
     }
 
     fn start_judge(&self) -> Result<Running, Failed> {
         let python = self.python.as_ref().ok_or_else(no_python)?;
-        self.sandbox.start(&python.run_source(JUDGE)).map_err(failed)
+        Ok(self.sandbox.start(&python.run_source(JUDGE))?)
     }
 
-    fn sandbox_wall(&self) -> Duration {
-        Duration::from_secs_f64(self.config.sandbox.wall_seconds)
-    }
-
-    /// Carries lines between the two until the judge is done, and keeps the judge for the next.
+    /// Carries lines between the two until the judge is done, and keeps the judge for the next tests.
     fn carry(&self, mut judge: Running, mut program: Running) -> Result<Verdict, Failed> {
-        let mut answered = false;
-        let mut gone = None;
-        loop {
-            let Some(line) = judge.hear().map_err(failed)? else {
-                let outcome = judge.stop().map_err(failed)?;
-                return dead(answered, &format!("{} {}", outcome.ended, String::from_utf8_lossy(&outcome.stderr)));
+        let (mut asked, mut gone) = (false, false);
+        let end = loop {
+            let Some(line) = judge.hear()? else {
+                return broken(asked, &judge.stop()?.ended.to_string());
             };
             match serde_json::from_str(&line) {
                 Ok(Words::Ask(request)) => {
-                    program.say(request.get());
-                    answered = true;
-                    match program.hear().map_err(failed)? {
-                        Some(answer) => judge.say(&answer),
-                        None => {
-                            judge.say(r#"{"gone":true}"#);
-                            gone = Some(());
-                        }
-                    }
+                    asked = true;
+                    gone |= !relay(&mut judge, &mut program, request.get())?;
                 }
-                Ok(Words::Done { passed, total, mut first }) => {
-                    self.keep_judge(judge);
-                    if gone.is_some() {
-                        first = Some(self.last_words(program)?);
-                    } else if total == 0 {
-                        first = Some("no assert was reached".to_owned());
-                    }
-                    return Ok(Verdict::Score(Score { passed, total, first }));
-                }
-                Ok(Words::Unsupported(why)) => {
-                    self.keep_judge(judge);
-                    return Ok(Verdict::Unsupported(why));
-                }
-                Ok(Words::Broken(why)) => {
-                    self.keep_judge(judge);
-                    return dead(answered, &why);
-                }
+                Ok(end) => break end,
                 Err(_) => return Err(Failed(format!("the judge said {line:?}"))),
             }
+        };
+        self.keep_judge(judge);
+        match end {
+            Words::Done { passed, total, .. } if gone => {
+                Ok(Verdict::Score(Score { passed, total, first: Some(last_words(program)?) }))
+            }
+            Words::Done { total: 0, .. } => {
+                Ok(Verdict::Score(Score::none(0, "no assert was reached".to_owned())))
+            }
+            Words::Done { passed, total, first } => {
+                Ok(Verdict::Score(Score { passed, total, first }))
+            }
+            Words::Unsupported(why) => Ok(Verdict::Unsupported(why)),
+            Words::Broken(how) => broken(asked, &how),
+            Words::Ask(_) => Err(Failed("the judge asked without end".to_owned())),
         }
     }
 
@@ -128,19 +114,18 @@ impl CodeVerifier {
         let mut score = Score { passed: 0, total: asserts.tests.len(), first: None };
         let mut running = match self.load(&format!("{program}\n{}", asserts.setup))? {
             Loaded::Ready(running) => running,
-            Loaded::Refused(problem) => return Ok(Score { first: Some(problem), ..score }),
+            Loaded::Refused(problem) => return Ok(Score::none(score.total, problem)),
         };
         let entry = asserts.entry_point.as_deref().unwrap_or("None");
         for test in &asserts.tests {
             let source = format!("{test}\nif 'check' in globals(): check({entry})\n");
-            let request: Value = json!({ "kind": "run", "source": source });
-            match ask(&mut running, &request)? {
+            match ask(&mut running, &json!({ "kind": "run", "source": source }))? {
                 Answer::Value(_) => score.passed += 1,
                 Answer::Wrong(problem) => {
                     score.first.get_or_insert(problem);
                 }
                 Answer::Gone => {
-                    let words = self.last_words(running)?;
+                    let words = last_words(*running)?;
                     score.first.get_or_insert(words);
                     break;
                 }
@@ -150,11 +135,19 @@ impl CodeVerifier {
     }
 }
 
+/// Asks the program for the judge. False: the program answers no more, and the judge is told so.
+fn relay(judge: &mut Running, program: &mut Running, request: &str) -> Result<bool, Failed> {
+    program.say(request);
+    let answer = program.hear()?;
+    judge.say(answer.as_deref().unwrap_or(r#"{"gone":true}"#));
+    Ok(answer.is_some())
+}
+
 /// A judge that died over a program's results fails the program; one that died by itself is no verdict.
-fn dead(answered: bool, how: &str) -> Result<Verdict, Failed> {
-    if !answered {
-        return Err(Failed(format!("the judge {how}")));
+fn broken(asked: bool, how: &str) -> Result<Verdict, Failed> {
+    if !asked {
+        return Err(Failed(format!("the judge broke: {how}")));
     }
-    let first = Some(format!("the tests broke over the program's results: {}", how.trim()));
-    Ok(Verdict::Score(Score { passed: 0, total: 1, first }))
+    let problem = format!("the tests broke over the program's results: {how}");
+    Ok(Verdict::Score(Score::none(1, problem)))
 }

@@ -1,7 +1,7 @@
 //! Tests of what a program prints, and commands.
 
 use super::cases::{self, PairCase};
-use super::functions::{ending, failed, no_python, short};
+use super::functions::{ending, no_python, short};
 use super::{CodeVerifier, CommandConfig, GradedBy, Score};
 use crate::sandbox::{Ended, Program};
 use crate::{Failed, Task};
@@ -19,7 +19,7 @@ impl CodeVerifier {
         let mut score = Score { passed: 0, total: cases.len(), first: None };
         for (index, case) in cases.iter().enumerate() {
             let program = Program { stdin: case.input.clone().into_bytes(), ..program.clone() };
-            let outcome = self.sandbox.run(&program).map_err(failed)?;
+            let outcome = self.sandbox.run(&program)?;
             let printed = String::from_utf8_lossy(&outcome.stdout);
             let problem = if outcome.ended != Ended::Exited(0) {
                 ending(&outcome)
@@ -52,7 +52,7 @@ impl CodeVerifier {
         if command.graded_by == GradedBy::Stdout {
             return self.pairs(&program, &cases::pairs_of(task, &self.config)?);
         }
-        let outcome = self.sandbox.run(&program).map_err(failed)?;
+        let outcome = self.sandbox.run(&program)?;
         let passed = usize::from(outcome.ended == Ended::Exited(0));
         Ok(Score { passed, total: 1, first: (passed == 0).then(|| ending(&outcome)) })
     }

@@ -8,9 +8,8 @@ use crate::{Failed, Graded, Reward, Task, Trace};
 
 /// The request for a batch, in one line.
 pub(super) fn request(samples: &[(&Task, &Trace)]) -> String {
-    let column = |name: &str| -> Value {
-        samples.iter().map(|(task, _)| value(task, name)).collect()
-    };
+    let column =
+        |name: &str| -> Value { samples.iter().map(|(task, _)| value(task, name)).collect() };
     let mut fields = Map::new();
     for name in names(samples) {
         fields.insert(name.to_owned(), column(name));
@@ -67,7 +66,10 @@ fn one(reward: &Value, reason: Option<&Value>) -> Graded {
             Err(Failed(format!("the reward is {text}, must be finite")))
         }
         Value::Null => Err(Failed(format!("no reward: {}", reason.unwrap_or("null")))),
-        other => Err(Failed(format!("the reward is {}, must be a number", beginning(&other.to_string())))),
+        other => Err(Failed(format!(
+            "the reward is {}, must be a number",
+            beginning(&other.to_string())
+        ))),
     }
 }
 
@@ -81,16 +83,13 @@ fn with_quoted_numbers(text: &str) -> String {
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         let number = NOT_FINITE.iter().find(|number| !inside && rest.starts_with(**number));
-        let taken = match number {
-            Some(number) => {
-                quoted.extend(["\"", number, "\""]);
-                number.len()
-            }
-            None => {
-                quoted.push(next);
-                next.len_utf8()
-            }
-        };
+        let mut taken = next.len_utf8();
+        if let Some(number) = number {
+            quoted.extend(["\"", number, "\""]);
+            taken = number.len();
+        } else {
+            quoted.push(next);
+        }
         inside ^= next == '"' && !escaped;
         escaped = inside && next == '\\' && !escaped;
         rest = &rest[taken..];
@@ -136,7 +135,8 @@ mod tests {
     fn requests_hold_columns_as_lists() {
         let first = json!({"prompt": "a", "answer": "1", "level": 3, "prompts": "no"});
         let second = json!({"prompt": [{"role": "user", "content": "b"}], "extra": [1]});
-        let tasks: Vec<Task> = [first, second].map(|task| serde_json::from_value(task).unwrap()).into();
+        let tasks: Vec<Task> =
+            [first, second].map(|task| serde_json::from_value(task).unwrap()).into();
         let trace = Trace { completion: "c".into(), ..Trace::default() };
         let text = request(&[(&tasks[0], &trace), (&tasks[1], &trace)]);
         let expect = json!({

@@ -68,7 +68,8 @@ impl Running {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let problem = |error| format!("cannot start the reward program {program}: {error}");
         let mut child = command.spawn().map_err(problem)?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(format!("cannot reach the reward program {program}"));
         };

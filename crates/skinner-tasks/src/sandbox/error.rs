@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Availability;
+use crate::Failed;
 
 /// Why no program could be run. What a program does wrong is an [`Outcome`](super::Outcome).
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,13 @@ pub enum SandboxError {
 impl SandboxError {
     pub(super) fn io<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, source: source.into() }
+    }
+}
+
+impl From<SandboxError> for Failed {
+    /// A sample whose program could not be run.
+    fn from(error: SandboxError) -> Self {
+        Self(error.to_string())
     }
 }
 

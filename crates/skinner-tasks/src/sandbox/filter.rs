@@ -68,10 +68,7 @@ fn masked(
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), value)
 }
 
-fn one_of(
-    argument: u8,
-    values: &[u64],
-) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     values.iter().map(|&value| SeccompRule::new(vec![equals(argument, value)?])).collect()
 }
 
@@ -88,14 +85,8 @@ const PRCTL: &[u64] =
     &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, libc::PR_SET_VMA as u64];
 
 /// Whether it is a terminal, how large; bytes that wait; two flags of a descriptor.
-const IOCTL: &[u64] = &[
-    libc::TCGETS,
-    libc::TIOCGWINSZ,
-    libc::FIONREAD,
-    libc::FIOCLEX,
-    libc::FIONCLEX,
-    libc::FIONBIO,
-];
+const IOCTL: &[u64] =
+    &[libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO];
 
 const FILES: &[i64] = &[
     libc::SYS_read,

@@ -42,6 +42,7 @@ pub fn helper_main() -> ExitCode {
 }
 
 fn supervise(socket: &UnixStream, spec: &Spec, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+    system::seal_descriptors().map_err(said("seal descriptors"))?;
     // It only fails for a process that leads its group, which is then alone in it.
     let _ = setsid();
     prctl::set_child_subreaper(true).map_err(said("adopt orphans"))?;

@@ -43,6 +43,7 @@ pub(super) fn enter_user_namespace(proc_self: &OwnedFd) -> Result<(), String> {
 fn write(proc_self: &OwnedFd, name: &'static str, text: &str) -> Result<(), String> {
     let problem = |error: std::io::Error| format!("cannot write /proc/self/{name}: {error}");
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let file = openat(proc_self, name, flags, Mode::empty()).map_err(|error| problem(error.into()))?;
+    let file =
+        openat(proc_self, name, flags, Mode::empty()).map_err(|error| problem(error.into()))?;
     File::from(file).write_all(text.as_bytes()).map_err(problem)
 }

@@ -48,9 +48,8 @@ pub(super) fn run(
 }
 
 fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
-    let dies_with_helper = || {
-        prctl::set_pdeathsig(Signal::SIGKILL).map_err(said("die with the helper"))
-    };
+    let dies_with_helper =
+        || prctl::set_pdeathsig(Signal::SIGKILL).map_err(said("die with the helper"));
     dies_with_helper()?;
     let proc_self = identity::open_proc_self()?;
     if spec.uses(Mechanism::IpcNamespace) {
@@ -71,6 +70,7 @@ fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
     if was_root && spec.uses(Mechanism::UserNamespace) {
         identity::enter_user_namespace(&proc_self)?;
     }
+    prctl::set_dumpable(false).map_err(said("hide from debuggers"))?;
     // Another user's process does not die with its parent; it has to ask again.
     dies_with_helper()?;
     chdir(&spec.directory).map_err(said("enter the private directory"))?;

@@ -62,7 +62,9 @@ impl Mechanism {
         match self {
             Self::UserNamespace => "processes are counted for all sandboxes of the user together",
             Self::PidNamespace => "a program that forks fast may leave processes behind",
-            Self::MountNamespace => "the private directory lies on a disk, and Landlock alone hides files",
+            Self::MountNamespace => {
+                "the private directory lies on a disk, and Landlock alone hides files"
+            }
             Self::NetworkNamespace => "seccomp alone keeps programs from the network",
             Self::IpcNamespace => "seccomp alone keeps programs from others' shared memory",
             Self::UnprivilegedUser => "the program runs as root",

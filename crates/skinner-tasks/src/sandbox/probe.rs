@@ -25,7 +25,9 @@ fn apart(mechanism: Mechanism) -> Result<(), String> {
         // Its words are lost with its process; the number of the last error says the same.
         process::exit(match attempt(mechanism) {
             Ok(()) => WORKS,
-            Err(_) => Some(Errno::last_raw()).filter(|code| (1..255).contains(code)).unwrap_or(NO_NUMBER),
+            Err(_) => {
+                Some(Errno::last_raw()).filter(|code| (1..255).contains(code)).unwrap_or(NO_NUMBER)
+            }
         });
     };
     match waitpid(child, None) {
@@ -47,9 +49,7 @@ fn attempt(mechanism: Mechanism) -> Result<(), String> {
         Mechanism::PidNamespace => unshared(CloneFlags::CLONE_NEWPID),
         Mechanism::MountNamespace => unshared(CloneFlags::CLONE_NEWNS).and_then(|()| try_mount()),
         Mechanism::NetworkNamespace => unshared(CloneFlags::CLONE_NEWNET),
-        Mechanism::IpcNamespace => {
-            unshared(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
-        }
+        Mechanism::IpcNamespace => unshared(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS),
         Mechanism::UnprivilegedUser if root => identity::become_nobody(),
         Mechanism::UnprivilegedUser => Ok(()),
         Mechanism::Landlock => paths::restrict(&[], "/".as_ref()),

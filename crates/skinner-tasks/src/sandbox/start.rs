@@ -98,12 +98,9 @@ impl Sandbox {
         channel: Option<(UnixStream, UnixStream)>,
     ) -> Result<Running, SandboxError> {
         let (channel, theirs) = channel.unzip();
-        let directory = match self.using.contains(&Mechanism::MountNamespace) {
-            true => None,
-            false => {
-                Some(PrivateDirectory::new().map_err(SandboxError::io("make a directory"))?)
-            }
-        };
+        let on_disk = !self.using.contains(&Mechanism::MountNamespace);
+        let directory = on_disk.then(PrivateDirectory::new).transpose();
+        let directory = directory.map_err(SandboxError::io("make a directory"))?;
         let private = directory.as_ref().map_or(Path::new(PRIVATE), |directory| &directory.0);
         let spec = self.spec(program, private.to_owned());
         let (read, mut pipes) = open_pipes().map_err(SandboxError::io("make pipes"))?;
@@ -179,6 +176,9 @@ fn silent(helper: &Helper, status: ExitStatus) -> SandboxError {
     SandboxError::HelperEnded { program: helper.program.clone(), status: status.to_string() }
 }
 
+/// The one variable that the helper itself may need, to start. The program does not get it.
+const LIBRARIES: &str = "LD_LIBRARY_PATH";
+
 /// Starts the helper with a socket as its standard input.
 fn spawn(helper: &Helper) -> Result<(Child, UnixStream), SandboxError> {
     let failed = |source| SandboxError::Helper { program: helper.program.clone(), source };
@@ -186,6 +186,7 @@ fn spawn(helper: &Helper) -> Result<(Child, UnixStream), SandboxError> {
     let process = Command::new(&helper.program)
         .args(&helper.arguments)
         .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == LIBRARIES))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -199,8 +200,7 @@ fn open_pipes() -> io::Result<([OwnedFd; 3], Pipes)> {
     let (stdin, to_stdin): (PipeReader, _) = io::pipe()?;
     let (from_stdout, stdout) = io::pipe()?;
     let (from_stderr, stderr) = io::pipe()?;
-    let pipes =
-        Pipes { stdin: to_stdin, stdout: from_stdout, stderr: from_stderr, channel: None };
+    let pipes = Pipes { stdin: to_stdin, stdout: from_stdout, stderr: from_stderr, channel: None };
     Ok(([stdin.into(), stdout.into(), stderr.into()], pipes))
 }
 
@@ -208,7 +208,8 @@ fn open_pipes() -> io::Result<([OwnedFd; 3], Pipes)> {
 fn find(program: &Path) -> PathBuf {
     let bare = program.components().count() == 1 && !program.is_absolute();
     let places = ["/usr/local/bin", "/usr/bin", "/bin"];
-    let found = places.iter().map(|place| Path::new(place).join(program)).find(|path| path.exists());
+    let found =
+        places.iter().map(|place| Path::new(place).join(program)).find(|path| path.exists());
     found.filter(|_| bare).unwrap_or_else(|| program.to_owned())
 }
 

@@ -1,10 +1,12 @@
-//! The two steps that Rust's library has no safe call for.
-#![expect(unsafe_code, reason = "fork, and file descriptors out of a message; see each place")]
+//! The steps that Rust's library has no safe call for.
+#![expect(unsafe_code, reason = "fork, and file descriptors by their numbers; see each place")]
 
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::unistd::{ForkResult, Pid};
 
 /// Forks this process, which must have one thread. The child has `None`.
@@ -33,4 +35,13 @@ fn threads() -> io::Result<usize> {
 pub(super) fn received(descriptors: &[RawFd]) -> Vec<OwnedFd> {
     // SAFETY: `recvmsg` has just made these descriptors for this process, and nobody else knows their numbers.
     descriptors.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect()
+}
+
+/// Keeps from the program what the caller's own caller may have left open: all but the three standard descriptors are
+/// closed when another program is executed.
+pub(super) fn seal_descriptors() -> io::Result<()> {
+    let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: the call takes three numbers and changes no memory. It closes nothing now, it sets a flag.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
 }

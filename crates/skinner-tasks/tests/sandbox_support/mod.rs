@@ -53,9 +53,11 @@ pub fn trace(program: &str) -> Trace {
 /// Processes whose command line holds a text, and that still run.
 pub fn processes_with(text: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
-    let numbers = entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+    let numbers =
+        entries.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
     let holds = |path: &PathBuf| {
-        fs::read(path.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+        fs::read(path.join("cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
     };
     numbers.map(|entry| entry.path()).filter(holds).collect()
 }
