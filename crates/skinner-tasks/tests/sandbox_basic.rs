@@ -151,6 +151,22 @@ fn a_private_directory_on_the_disk_is_removed() {
     assert!(!std::path::Path::new(directory).exists(), "{directory} is left");
 }
 
+/// As in many containers.
+#[test]
+fn root_without_its_rights_is_an_ordinary_user() {
+    let path = helper().program.display().to_string();
+    let helper = Helper::new("/usr/bin/setpriv", &["--bounding-set=-sys_admin", "--", &path]);
+    let sandbox = match Sandbox::new(SandboxConfig::default(), helper) {
+        Ok(sandbox) => sandbox,
+        Err(lack) => return sandbox_support::skip(&lack).unwrap_or_default(),
+    };
+    for sandbox in [sandbox.clone(), sandbox.without(Mechanism::MountNamespace)] {
+        let script = "echo hi >own; cat own; id -u; touch /usr/x || echo no";
+        let outcome = sandbox.run(&shell(script)).unwrap();
+        assert_eq!(text(&outcome.stdout), "hi\n65534\nno\n");
+    }
+}
+
 /// A helper that finds fault with the machine.
 fn pessimist() -> Helper {
     let lack = r#"{"Probed":[{"mechanism":"landlock","problem":"not built in"},{"mechanism":"seccomp","problem":null}]}"#;

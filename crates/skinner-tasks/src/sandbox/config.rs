@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +91,8 @@ impl SandboxConfig {
         }
     }
 
-    pub(super) fn wall(&self) -> Duration {
-        Duration::from_secs_f64(self.wall_seconds)
+    #[cfg(target_os = "linux")]
+    pub(super) fn wall(&self) -> std::time::Duration {
+        std::time::Duration::from_secs_f64(self.wall_seconds)
     }
 }

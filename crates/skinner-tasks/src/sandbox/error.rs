@@ -57,6 +57,7 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
+    #[cfg(target_os = "linux")]
     pub(super) fn io<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { action, source: source.into() }
     }

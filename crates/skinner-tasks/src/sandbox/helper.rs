@@ -46,7 +46,11 @@ fn supervise(socket: &UnixStream, spec: &Spec, descriptors: Vec<OwnedFd>) -> Res
     // It only fails for a process that leads its group, which is then alone in it.
     let _ = setsid();
     prctl::set_child_subreaper(true).map_err(said("adopt orphans"))?;
-    let root = geteuid().is_root();
+    let root = identity::is_mighty_root();
+    if geteuid().is_root() && !root && spec.uses(Mechanism::UnprivilegedUser) {
+        // Namespaces are then open to it as to every user, if at all.
+        init::become_nobody(spec)?;
+    }
     enter_namespaces(spec, root)?;
     let (alive, dies_with_init) = io::pipe().map_err(said("make a pipe"))?;
     let Some(first) = system::fork().map_err(said("fork"))? else {
@@ -70,7 +74,7 @@ fn supervise(socket: &UnixStream, spec: &Spec, descriptors: Vec<OwnedFd>) -> Res
     Ok(())
 }
 
-/// A user who is not root needs a user namespace for all others; root gets one later, when it has no further use for
+/// A user without root's rights needs a user namespace for all others; root gets one later, when it has no further use for
 /// its rights.
 fn enter_namespaces(spec: &Spec, root: bool) -> Result<(), String> {
     if !root && spec.uses(Mechanism::UserNamespace) {

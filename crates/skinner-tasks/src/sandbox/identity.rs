@@ -1,6 +1,6 @@
 //! Who the sandboxed program is: nobody, in a user namespace of its own.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
@@ -19,6 +19,17 @@ pub(super) const NOBODY: u32 = 65_534;
 pub(super) fn open_proc_self() -> Result<OwnedFd, String> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open("/proc/self", flags, Mode::empty()).map_err(said("open /proc/self"))
+}
+
+/// The capability to administer a system, as a bit of `/proc/self/status`.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Whether this is root with root's rights: in many containers it is root without them.
+pub(super) fn is_mighty_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    geteuid().is_root() && bits.is_some_and(|bits| bits & CAP_SYS_ADMIN != 0)
 }
 
 /// Gives up root for nobody.

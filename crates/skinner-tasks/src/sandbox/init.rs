@@ -59,13 +59,9 @@ fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
     if spec.uses(Mechanism::MountNamespace) {
         let owner = if was_root && !drops { 0 } else { identity::NOBODY };
         root::build(&spec.binds, &spec.directory, owner, spec.limits.disk_bytes)?;
-    } else if drops {
-        let nobody = Some(identity::NOBODY);
-        std::os::unix::fs::chown(&spec.directory, nobody, nobody)
-            .map_err(said("give the private directory away"))?;
     }
     if drops {
-        identity::become_nobody()?;
+        become_nobody(spec)?;
     }
     if was_root && spec.uses(Mechanism::UserNamespace) {
         identity::enter_user_namespace(&proc_self)?;
@@ -75,6 +71,16 @@ fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
     dies_with_helper()?;
     chdir(&spec.directory).map_err(said("enter the private directory"))?;
     place_files(&spec.files)
+}
+
+/// Gives up root, and with it a private directory on the disk.
+pub(super) fn become_nobody(spec: &Spec) -> Result<(), String> {
+    if !spec.uses(Mechanism::MountNamespace) {
+        let nobody = Some(identity::NOBODY);
+        std::os::unix::fs::chown(&spec.directory, nobody, nobody)
+            .map_err(said("give the private directory away"))?;
+    }
+    identity::become_nobody()
 }
 
 fn place_files(files: &BTreeMap<String, String>) -> Result<(), String> {

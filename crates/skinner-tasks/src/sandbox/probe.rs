@@ -40,8 +40,7 @@ fn apart(mechanism: Mechanism) -> Result<(), String> {
 
 fn attempt(mechanism: Mechanism) -> Result<(), String> {
     let unshared = |flags| unshare(flags).map_err(|error| error.to_string());
-    let root = geteuid().is_root();
-    if !root && mechanism.is_other_namespace() {
+    if !identity::is_mighty_root() && mechanism.is_other_namespace() {
         identity::enter_user_namespace(&identity::open_proc_self()?)?;
     }
     match mechanism {
@@ -50,7 +49,7 @@ fn attempt(mechanism: Mechanism) -> Result<(), String> {
         Mechanism::MountNamespace => unshared(CloneFlags::CLONE_NEWNS).and_then(|()| try_mount()),
         Mechanism::NetworkNamespace => unshared(CloneFlags::CLONE_NEWNET),
         Mechanism::IpcNamespace => unshared(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS),
-        Mechanism::UnprivilegedUser if root => identity::become_nobody(),
+        Mechanism::UnprivilegedUser if geteuid().is_root() => identity::become_nobody(),
         Mechanism::UnprivilegedUser => Ok(()),
         Mechanism::Landlock => paths::restrict(&[], "/".as_ref()),
         Mechanism::Seccomp => filter::install(true),

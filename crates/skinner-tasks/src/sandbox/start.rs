@@ -241,15 +241,45 @@ fn without_repetition(
     places: &BTreeMap<PathBuf, PathBuf>,
     links: BTreeMap<PathBuf, PathBuf>,
 ) -> Vec<Bind> {
-    let covered = |path: &Path| path.ancestors().skip(1).any(|above| places.contains_key(above));
+    let above = |path: &Path, map: &BTreeMap<PathBuf, PathBuf>| {
+        path.ancestors().skip(1).any(|above| map.contains_key(above))
+    };
+    // A place below a link is where the link leads.
+    let real = |(at, from): (&PathBuf, &PathBuf)| {
+        (if above(at, &links) { from } else { at }.clone(), from.clone())
+    };
+    let places: BTreeMap<_, _> = places.iter().map(real).collect();
     let mut binds = Vec::new();
-    for (at, from) in places {
-        if !covered(at) {
-            let directory = from.is_dir();
-            binds.push(Bind::Same { at: at.clone(), from: from.clone(), directory });
-        }
+    for (at, from) in places.iter().filter(|(at, _)| !above(at, &places)) {
+        binds.push(Bind::Same { at: at.clone(), from: from.clone(), directory: from.is_dir() });
     }
-    let links = links.into_iter().filter(|(at, _)| !covered(at));
+    let links = links.into_iter().filter(|(at, _)| !above(at, &places));
     binds.extend(links.map(|(at, to)| Bind::Link { at, to }));
     binds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_bound_twice_or_below_a_link() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<PathBuf, PathBuf> {
+            pairs.iter().map(|(at, from)| (at.into(), from.into())).collect()
+        };
+        let places =
+            [("/usr", "/usr"), ("/usr/a", "/usr/a"), ("/lib/b", "/usr/lib/b"), ("/c/d", "/c/d")];
+        let links = [("/lib", "usr/lib"), ("/usr/e", "f"), ("/c/l", "/e")];
+        let found = without_repetition(&map(&places), map(&links));
+        let same = |at: &str| Bind::Same {
+            at: at.into(),
+            from: at.into(),
+            directory: Path::new(at).is_dir(),
+        };
+        let link = |at: &str, to: &str| Bind::Link { at: at.into(), to: to.into() };
+        assert_eq!(
+            found,
+            [same("/c/d"), same("/usr"), link("/c/l", "/e"), link("/lib", "usr/lib")]
+        );
+    }
 }

@@ -35,7 +35,7 @@ pub fn python_verifier(config: CodeConfig) -> Option<CodeVerifier> {
     }
 }
 
-fn skip<T>(lack: &dyn std::fmt::Display) -> Option<T> {
+pub fn skip<T>(lack: &dyn std::fmt::Display) -> Option<T> {
     eprintln!("SKIPPED, nothing was tested: {lack}");
     None
 }
