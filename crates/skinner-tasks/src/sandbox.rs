@@ -3,7 +3,7 @@
 //! # What a program can do
 //!
 //! It may compute, fork, and write below its private directory, all within limits. It sees the system's programs and
-//! libraries, read-only, and no other file, process or network. When it ends, or its time does, every process that it
+//! libraries, read-only, four devices, a `/proc` of its own processes, and no other file, process or network. When it ends, or its time does, every process that it
 //! started is killed by the kernel, and its files are gone.
 //!
 //! # How
@@ -35,6 +35,26 @@
 //! The helper enters the namespaces, and kills the first process when that socket closes: when the caller wants it, and
 //! when the caller is killed. The first process dies with the helper, and the kernel kills a PID namespace with its
 //! first process.
+//!
+//! # In a program
+//!
+//! The program that uses sandboxes is its own helper, by a hidden subcommand:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use skinner_tasks::sandbox::{Helper, Program, Sandbox, SandboxConfig, helper_main};
+//!
+//! fn main() -> ExitCode {
+//!     // Before anything else, and before any thread.
+//!     if std::env::args().nth(1).as_deref() == Some("sandbox-helper") {
+//!         return helper_main();
+//!     }
+//!     let sandbox = Sandbox::new(SandboxConfig::default(), Helper::own("sandbox-helper"));
+//!     let outcome = sandbox.and_then(|sandbox| sandbox.run(&Program::new("id", &[])));
+//!     assert_eq!(outcome.unwrap().stdout, b"uid=65534 gid=65534 groups=65534\n");
+//!     ExitCode::SUCCESS
+//! }
+//! ```
 //!
 //! # What it does not do
 //!

@@ -3,6 +3,7 @@
 
 mod sandbox_support;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sandbox_support::{processes_with, python_verifier, task, trace};
@@ -31,7 +32,7 @@ fn config(marker: &str) -> CodeConfig {
 fn check(name: &str, program: &str, words: &[&str]) {
     let marker = format!("hostile-{name}-{}", std::process::id());
     let Some(verifier) = python_verifier(config(&marker)) else { return };
-    let trace = trace(program);
+    let trace = trace(&program.replace("MARKER", &marker));
     let forms = [
         json!({"entry_point": "f", "tests": [{"args": [3], "expected": SECRET}]}),
         json!({"entry_point": "f", "test": format!("def check(c):\n    assert c(3) == '{SECRET}'\n")}),
@@ -52,7 +53,8 @@ fn check(name: &str, program: &str, words: &[&str]) {
     }
     // The judges are kept for the next tests.
     drop(verifier);
-    assert_eq!(processes_with(&marker), Vec::<std::path::PathBuf>::new(), "{name}");
+    assert_eq!(processes_with(&marker), Vec::<PathBuf>::new(), "{name}");
+    assert!(!Path::new("/tmp").join(&marker).exists(), "{name} left a file");
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn leaving_and_staying() {
     check("leaves", "import os\ndef f(x): os._exit(0)", &["ended before"]);
     check(
         "exec",
-        "import os\ndef f(x): os.execv('/bin/sleep', ['hostile-exec', '60'])",
+        "import os\ndef f(x): os.execv('/bin/sleep', ['MARKER', '60'])",
         &["time", "ended before"],
     );
     let daemon = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n    for n in range(64):\n      try: os.close(n)\n      except OSError: pass\n    while True: time.sleep(1)\n  os._exit(0)\ndef f(x): return 1";
@@ -149,7 +151,7 @@ fn looking_for_what_is_expected() {
     check(
         "argv",
         "import sys, os\ndef f(x): return open('/proc/self/cmdline').read() + str(os.environ)",
-        &["Error"],
+        &[],
     );
     check(
         "modules",
@@ -227,10 +229,11 @@ calls = {'ptrace': 101, 'mount': 165, 'unshare': 272, 'setns': 308, 'chroot': 16
          'memfd_create': 319, 'setuid': 105, 'clone3': 435, 'add_key': 248, 'shmget': 29, 'personality': 135,
          'open_by_handle_at': 304, 'pidfd_getfd': 438, 'mknod': 133, 'seccomp': 317, 'reboot': 169}
 def f():
-    outside = ['/etc/passwd', '/etc/shadow', '/proc/self/mem', '/root', '/home', '/var', '/sys', '/dev/mem', '/proc/1/environ', '/dev/shm/x']
+    outside = ['/etc/passwd', '/etc/shadow', '/proc/1/mem', '/proc/1/fd', '/proc/1/root/usr', '/proc/sys/kernel/hostname', '/proc/cpuinfo', '/root', '/home', '/var', '/sys', '/dev/mem', '/proc/1/environ', '/dev/shm/x']
     wrong = [path for path in outside if not fails(lambda: os.listdir(path) if os.path.isdir(path) else open(path))]
-    wrong += [path for path in ['/x', '/usr/x', '/etc/x', '/dev/x', '/proc/self/oom_score_adj', '/usr/bin/env']
+    wrong += [path for path in ['/x', '/usr/x', '/etc/x', '/dev/x', '/proc/self/oom_score_adj', '/proc/self/mem', '/proc/self/comm', '/proc/self/root/usr/x', '/usr/bin/env']
               if not fails(lambda: open(path, 'w'))]
+    wrong += [name for name in os.listdir('/proc') if name.isdigit() and int(name) > 99]
     os.symlink('/etc/passwd', 'link'); os.symlink('/', 'root')
     wrong += [path for path in ['link', 'root/etc/passwd', '../etc/passwd'] if not fails(lambda: open(path))]
     wrong += [name for name, number in calls.items() if libc.syscall(number, 0, 0, 0, 0, 0, 0) != -1]

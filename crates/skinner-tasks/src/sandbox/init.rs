@@ -58,7 +58,7 @@ fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
     let drops = was_root && spec.uses(Mechanism::UnprivilegedUser);
     if spec.uses(Mechanism::MountNamespace) {
         let owner = if was_root && !drops { 0 } else { identity::NOBODY };
-        root::build(&spec.binds, &spec.directory, owner, spec.limits.disk_bytes)?;
+        root::build(spec, owner)?;
     }
     if drops {
         become_nobody(spec)?;
@@ -125,8 +125,10 @@ fn become_program(spec: &Spec, descriptors: &[OwnedFd], was_root: bool) -> Resul
     dup2_stdin(stdin).map_err(said("set standard input"))?;
     dup2_stdout(stdout).map_err(said("set standard output"))?;
     dup2_stderr(stderr).map_err(said("set standard error"))?;
+    // In the caller's mount namespace it would be the caller's.
+    let own_proc = spec.uses(Mechanism::MountNamespace) && spec.uses(Mechanism::PidNamespace);
     if spec.uses(Mechanism::Landlock) {
-        paths::restrict(&spec.binds, &spec.directory)?;
+        paths::restrict(&spec.binds, &spec.directory, own_proc)?;
     }
     limit(&spec.limits, was_root).map_err(said("set limits"))?;
     if spec.uses(Mechanism::Seccomp) {

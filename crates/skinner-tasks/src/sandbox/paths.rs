@@ -9,14 +9,14 @@ use landlock::{
 
 use super::helper::said;
 use super::protocol::Bind;
-use super::root::DEVICES;
+use super::root::{DEVICES, PROC};
 
 /// The newest rules asked for; an older kernel enforces those that it knows, at least those on files.
 const NEWEST: ABI = ABI::V6;
 
 /// Restricts this thread for good.
-pub(super) fn restrict(binds: &[Bind], directory: &Path) -> Result<(), String> {
-    let status = rules(binds, directory)
+pub(super) fn restrict(binds: &[Bind], directory: &Path, own_proc: bool) -> Result<(), String> {
+    let status = rules(binds, directory, own_proc)
         .and_then(RulesetCreated::restrict_self)
         .map_err(said("restrict paths with Landlock"))?;
     if status.ruleset == RulesetStatus::NotEnforced {
@@ -25,13 +25,16 @@ pub(super) fn restrict(binds: &[Bind], directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn rules(binds: &[Bind], directory: &Path) -> Result<RulesetCreated, RulesetError> {
+fn rules(binds: &[Bind], directory: &Path, own_proc: bool) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::from_read(NEWEST);
     let node = AccessFs::ReadFile | AccessFs::WriteFile;
     let all: BitFlags<AccessFs> = AccessFs::from_all(NEWEST);
     let own = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let devices = DEVICES.map(|name| Path::new("/dev").join(name));
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
+    let proc = own_proc.then_some(PROC);
     ruleset()?
+        .add_rules(path_beneath_rules(proc, look))?
         .add_rules(path_beneath_rules(readable(binds), read))?
         .add_rules(path_beneath_rules(devices, node))?
         .add_rules(path_beneath_rules([directory], own))

@@ -51,7 +51,7 @@ fn attempt(mechanism: Mechanism) -> Result<(), String> {
         Mechanism::IpcNamespace => unshared(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS),
         Mechanism::UnprivilegedUser if geteuid().is_root() => identity::become_nobody(),
         Mechanism::UnprivilegedUser => Ok(()),
-        Mechanism::Landlock => paths::restrict(&[], "/".as_ref()),
+        Mechanism::Landlock => paths::restrict(&[], "/".as_ref(), false),
         Mechanism::Seccomp => filter::install(true),
     }
 }

@@ -9,11 +9,15 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
+use super::Mechanism;
 use super::helper::said;
-use super::protocol::Bind;
+use super::protocol::{Bind, Spec};
 
 /// The devices of `/dev`.
 pub(super) const DEVICES: [&str; 4] = ["null", "zero", "random", "urandom"];
+
+/// Where the sandbox's own processes are.
+pub(super) const PROC: &str = "/proc";
 
 /// Where the old file system is while the new one is built.
 const OLD: &str = "/.old";
@@ -23,21 +27,25 @@ const COVERED: [&str; 4] = ["/tmp", "/run", "/mnt", "/var"];
 const FILES_MAX: u32 = 8192;
 
 /// Builds it and makes it the root.
-pub(super) fn build(binds: &[Bind], directory: &Path, owner: u32, size: u64) -> Result<(), String> {
+pub(super) fn build(spec: &Spec, owner: u32) -> Result<(), String> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(said("keep mounts to the sandbox"))?;
     enter_memory()?;
+    let (directory, size) = (&spec.directory, spec.limits.disk_bytes);
     let options = format!("size={size},nr_inodes={FILES_MAX},mode=0700,uid={owner},gid={owner}");
     make_directory(directory)?;
     memory(directory, &options).map_err(said("mount the private directory"))?;
-    for bind in binds {
+    for bind in &spec.binds {
         place(bind)?;
     }
     make_directory(Path::new("/dev"))?;
     for name in DEVICES {
         let at = Path::new("/dev").join(name);
         bind_file(&at, &old(&at), MsFlags::empty())?;
+    }
+    if spec.uses(Mechanism::PidNamespace) {
+        mount_proc()?;
     }
     umount2(OLD, MntFlags::MNT_DETACH).map_err(said("leave the old root"))?;
     fs::remove_dir(OLD).map_err(said("remove the old root"))?;
@@ -50,6 +58,15 @@ fn own_flags() -> MsFlags {
 
 fn memory(at: &Path, options: &str) -> nix::Result<()> {
     mount(Some("tmpfs"), at, Some("tmpfs"), own_flags(), Some(options))
+}
+
+/// Mounts a `/proc` with the sandbox's own processes and nothing else. Loaders look there for a program's own libraries.
+/// Some containers do not let it be mounted; few programs miss it.
+fn mount_proc() -> Result<(), String> {
+    make_directory(Path::new(PROC))?;
+    let flags = own_flags() | MsFlags::MS_NOEXEC;
+    let _ = mount(Some("proc"), PROC, Some("proc"), flags, Some("subset=pid"));
+    Ok(())
 }
 
 /// Makes an empty file system in memory the root, with the old one below it.
