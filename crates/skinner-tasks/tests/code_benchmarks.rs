@@ -49,12 +49,15 @@ fn mbpp() -> Option<(Vec<Solved>, CodeVerifier)> {
 }
 
 fn grade(data: &[Solved], verifier: &CodeVerifier) -> Vec<Graded> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    grade_on(std::thread::available_parallelism().map_or(1, usize::from), data, verifier)
+}
+
+fn grade_on(threads: usize, data: &[Solved], verifier: &CodeVerifier) -> Vec<Graded> {
     let samples: Vec<_> = data.iter().map(|(task, trace)| (task, trace)).collect();
     let started = Instant::now();
     let graded = verifier.grade_all(&samples, threads);
-    let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{} checks, {:.1} per second", graded.len(), graded.len() as f64 / seconds);
+    let each = graded.len() as f64 / started.elapsed().as_secs_f64();
+    eprintln!("{} checks on {threads} threads, {each:.1} per second", graded.len());
     graded
 }
 
@@ -104,4 +107,16 @@ fn all_solutions_of_mbpp_but_one_pass() {
     let Some((data, verifier)) = mbpp() else { return };
     // The tests of 596 measure with a module that only the program imports.
     assert_eq!(passed(&data, &grade(&data, &verifier)), 973);
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn checks_per_second() {
+    for (name, data) in [("HumanEval", humaneval()), ("MBPP", mbpp())] {
+        let Some((data, verifier)) = data else { return };
+        eprintln!("{name}");
+        for threads in [1, 1, 2, 4] {
+            grade_on(threads, &data[..data.len().min(164)], &verifier);
+        }
+    }
 }

@@ -85,10 +85,10 @@ fn asserts_are_run_apart_from_the_program() {
     });
     check(&config, &loops, "def f(x): return x * 2.0", 1.0, "1 of 1");
     check(&config, &loops, "def f(x): return x", 0.0, "AssertionError");
-    let words = json!({"test_list": ["assert words('a b') == ['a', 'b']", "assert words(n=1)[0].x() == 1"]});
+    let words = json!({"test_list": ["assert words('a b') == ['a', 'b']", "assert words(n=1)[0].x() == 1", "assert words(n=1)[0]"]});
     let objects =
         "class X:\n  def x(self): return 1\ndef words(s='', n=0): return [X()] if n else s.split()";
-    check(&config, &words, objects, 1.0, "2 of 2");
+    check(&config, &words, objects, 1.0, "3 of 3");
 }
 
 #[test]

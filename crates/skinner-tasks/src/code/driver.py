@@ -126,11 +126,14 @@ def items(values, handles):
 
 
 def opaque(value, handles):
-    # Numbers of other libraries that are integers say so.
+    # Numbers and arrays of other libraries.
+    if hasattr(type(value), "tolist"):
+        return encode(value.tolist(), handles)
     if hasattr(type(value), "__index__"):
         return encode(int(value.__index__()), handles)
     handles.append(value)
-    return '{"object":[%s,%d]}' % (quote(type(value).__name__), len(handles) - 1)
+    kind, truth = quote(type(value).__name__), "true" if value else "false"
+    return '{"object":[%s,%d,%s]}' % (kind, len(handles) - 1, truth)
 
 
 try:

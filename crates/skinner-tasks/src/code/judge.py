@@ -47,10 +47,14 @@ RAISED = {
 
 
 class Remote:
-    """Something of the program's."""
+    """Something of the program's that is not plain data. It can be used, but not compared."""
 
-    def __init__(self, program, reference, kind):
-        self.__dict__.update(_program=program, _reference=reference, _kind=kind)
+    def __init__(self, program, reference, kind, truth=True):
+        self.__dict__.update(_program=program, _reference=reference, _kind=kind, _truth=truth)
+
+    def __bool__(self):
+        # The program could as well have answered this.
+        return self._truth
 
     def __call__(self, *arguments, **keywords):
         return self._program.ask(
@@ -79,7 +83,7 @@ class Remote:
 
     __hash__ = None
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
-    __bool__ = __len__ = __getitem__ = __contains__ = refuse
+    __len__ = __getitem__ = __contains__ = refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = refuse
     __abs__ = __float__ = __int__ = __index__ = __str__ = __repr__ = __format__ = refuse
 
@@ -99,7 +103,7 @@ class Program:
             if "value" in answer:
                 return self.decode(answer["value"])
             kind, text = answer["error"]
-        except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
             raise ProgramError(f"an answer that cannot be read: {type(error).__name__}") from None
         if kind in RAISED:
             raise RAISED[kind](text)
@@ -112,7 +116,7 @@ class Program:
             return value
         ((tag, inside),) = value.items()
         if tag == "object":
-            return Remote(self, {"handle": int(inside[1])}, str(inside[0]))
+            return Remote(self, {"handle": int(inside[1])}, str(inside[0]), inside[2] is True)
         if tag == "int":
             return int(inside, 16)
         if tag == "float":
