@@ -23,7 +23,8 @@
 //! 1. **What is expected never enters the program's sandbox.** The driver is sent inputs, one after another, and
 //!    answers outputs over a socket. To forge an output is to compute it. What is printed does not count.
 //! 2. **What comes back is data.** A result is taken apart into numbers, texts, lists and dictionaries, and is compared
-//!    outside, so an `__eq__` that always holds is never asked. What is not plain data is wrong.
+//!    outside, so an `__eq__` that always holds is never asked. What is not plain data is wrong; asserts may call it
+//!    and go through its items, for tests of classes, but not compare it.
 //! 3. **Asserts run elsewhere.** A *judge* in a second sandbox runs them. It sees the data set's text and never the
 //!    program; there, the function under test asks the program's sandbox for its results. So everything that
 //!    asserts say (`==`, tolerances, loops over random inputs) works unchanged, and expected values stay with the judge.

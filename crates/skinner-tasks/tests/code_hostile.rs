@@ -214,6 +214,34 @@ fn an_error_cannot_end_a_loop_of_asserts() {
     assert_eq!(right.reward, 1.0, "{}", right.reason);
 }
 
+#[test]
+fn an_object_that_says_yes_to_everything_passes_for_no_data() {
+    let Some(verifier) = python_verifier(config("yes")) else { return };
+    let yes = "class Yes:\n  def __getattr__(s, n): return lambda *a: True\n  def __eq__(s, o): return True\n  def __contains__(s, o): return True\n  def __len__(s): return 3\ndef f(x): return Yes()";
+    for assert in [
+        "f(3) == 'abc'",
+        "'abc' == f(3)",
+        "f(3).startswith('abc')",
+        "f(3).isdigit()",
+        "f(3).issubset({1})",
+        "'a' in f(3)",
+        "f(3) in ['a']",
+        "len(f(3)) == 3",
+        "str(f(3)) == 'abc'",
+        "abs(f(3) - 1) < 1e-6",
+        "f(3) > 1",
+        "f(3)[0] == 1",
+        "isinstance(f(3), str)",
+        "{1: f(3)} == {1: 'abc'}",
+        "f(3) is True",
+        "not f(3)",
+    ] {
+        let form = json!({"entry_point": "f", "test_list": [format!("assert {assert}")]});
+        let graded = verifier.grade(&task(form), &trace(yes)).unwrap();
+        assert_eq!(graded.reward, 0.0, "{assert}: {}", graded.reason);
+    }
+}
+
 /// What a program sees of the machine, as a positive: each attempt must fail, and the list of them is what it answers.
 #[test]
 fn the_outside_is_out_of_reach() {

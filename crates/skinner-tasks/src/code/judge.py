@@ -46,6 +46,12 @@ RAISED = {
 }
 
 
+# Methods of plain data that say yes or no: an object in its place could always say yes.
+PREDICATES = {"startswith", "endswith"} | {
+    name for kind in (str, bytes, set, float) for name in dir(kind) if name.startswith("is")
+}
+
+
 class Remote:
     """Something of the program's that is not plain data. It can be used, but not compared."""
 
@@ -69,6 +75,8 @@ class Remote:
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in PREDICATES:
+            self.refuse()
         return self._program.ask({"kind": "attribute", "object": self._reference, "name": name})
 
     def __setattr__(self, name, value):
