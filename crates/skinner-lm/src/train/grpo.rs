@@ -16,8 +16,9 @@ pub use evaluate::Evaluated;
 use rollout::Sample;
 
 use super::{Learner, STREAM_ROLLOUTS, STREAM_TASKS, Sequence, TrainConfig};
-use crate::data::{Content, DataOrder, Dataset, LoadCounts, Message, Sample as Example};
+use crate::data::{Content, DataOrder, Dataset, LoadCounts, Sample as Example};
 use crate::error::LmError;
+use crate::message::Message;
 
 /// Spawn keys below [`STREAM_TASKS`].
 const TRAIN: u32 = 0;

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::{Score, Scored, TextError};
-use crate::{Task, columns};
+use crate::{Failed, Task, columns};
 
 /// The completion has some words or phrases and lacks others.
 ///
@@ -44,7 +44,7 @@ impl Words {
             if let Some(column) = column {
                 words.extend(columns::texts(task, column)?);
             }
-            Ok(words)
+            Ok::<_, Failed>(words)
         };
         let contains = all(&self.contains, &self.contains_column)?;
         let lacks = all(&self.lacks, &self.lacks_column)?;
