@@ -7,9 +7,12 @@ use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::RopeScaling;
 use skinner_lm::data::DataConfig;
 use skinner_lm::decoder::LoraConfig;
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
 use skinner_run::recipe::decode;
+use skinner_tasks::RewardConfig;
+use skinner_tasks::generate::Generator;
 use toml::{Table, Value};
 
 /// What a language model is trained for.
@@ -20,10 +23,11 @@ pub(crate) enum LmAlgorithm {
     Sft,
     Dpo,
     Kto,
+    Grpo,
 }
 
 impl LmAlgorithm {
-    pub const ALL: [Self; 4] = [Self::Pretrain, Self::Sft, Self::Dpo, Self::Kto];
+    pub const ALL: [Self; 5] = [Self::Pretrain, Self::Sft, Self::Dpo, Self::Kto, Self::Grpo];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,6 +35,7 @@ impl LmAlgorithm {
             Self::Sft => "sft",
             Self::Dpo => "dpo",
             Self::Kto => "kto",
+            Self::Grpo => "grpo",
         }
     }
 
@@ -42,6 +47,9 @@ impl LmAlgorithm {
                 "direct preference optimisation and its family (IPO, cDPO, SimPO, ORPO, ...)"
             }
             Self::Kto => "Kahneman-Tversky optimisation on completions judged alone",
+            Self::Grpo => {
+                "reinforcement with verifiable rewards: GRPO and its family (DAPO, GSPO, RLOO, ...)"
+            }
         }
     }
 }
@@ -60,8 +68,9 @@ pub(crate) struct LmRunConfig {
     /// Optimizer steps between lines of metrics; 0 for a two-hundredth of all.
     #[serde(default)]
     pub log_every: u64,
-    /// Where the examples are.
-    pub data: DataConfig,
+    /// Where the examples are; tasks with verifiable rewards have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataConfig>,
     /// Train an adapter instead of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
@@ -132,6 +141,11 @@ pub(crate) fn is_language(table: &Table) -> bool {
     LmAlgorithm::ALL.iter().any(|known| Some(known.as_str()) == algorithm)
 }
 
+/// Whether a value is a table or a list of tables.
+fn is_table(value: &Value) -> bool {
+    value.is_table() || value.as_array().is_some_and(|list| list.iter().any(Value::is_table))
+}
+
 #[derive(Deserialize)]
 struct NestedModel {
     model: ModelShape,
@@ -154,6 +168,17 @@ fn decode_model(table: &mut Table, origin: &str) -> anyhow::Result<ModelSource> 
         ),
     }
 }
+
+/// The tables of a recipe with verifiable rewards, beside the keys of its loss.
+#[derive(Deserialize)]
+struct GrpoTables {
+    task: Generator,
+    reward: Vec<RewardConfig>,
+    #[serde(default)]
+    sft: Option<TrainConfig>,
+}
+
+const GRPO_TABLES: [&str; 3] = ["task", "reward", "sft"];
 
 /// Pretraining has no keys of its own.
 #[derive(Deserialize)]
@@ -191,6 +216,16 @@ impl LmRecipe {
             LmAlgorithm::Sft => Task::Sft(decode::<SftConfig>(table, &also, origin)?),
             LmAlgorithm::Dpo => Task::Dpo(decode::<PreferenceConfig>(table, &also, origin)?),
             LmAlgorithm::Kto => Task::Kto(decode::<KtoConfig>(table, &also, origin)?),
+            LmAlgorithm::Grpo => {
+                let keys = GRPO_TABLES.iter();
+                let tables: Table = keys
+                    .filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?)))
+                    .collect();
+                also.extend(GRPO_TABLES);
+                let GrpoTables { task, reward, sft } = decode(tables, &[], origin)?;
+                let config: GrpoConfig = decode(table, &also, origin)?;
+                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft }))
+            }
         };
         let recipe = Self { name, run, model, train, task };
         recipe.validate().with_context(|| origin.to_owned())?;
@@ -202,10 +237,18 @@ impl LmRecipe {
         match &self.task {
             Task::Dpo(dpo) => dpo.validate()?,
             Task::Kto(kto) => kto.validate()?,
+            Task::Grpo(grpo) => grpo.validate()?,
             Task::Pretrain | Task::Sft(_) => {}
         }
-        if let Err(error) = self.run.data.validate() {
-            bail!("data: {error}");
+        match (&self.task, &self.run.data) {
+            (Task::Grpo(_), Some(_)) => bail!("data: this algorithm takes its tasks from `[task]`"),
+            (Task::Grpo(_), None) => {}
+            (_, None) => bail!("the key `data` is missing: a file, a folder, or `hf:owner/name`"),
+            (_, Some(data)) => {
+                if let Err(error) = data.validate() {
+                    bail!("data: {error}");
+                }
+            }
         }
         let samples = &self.run.samples;
         let sampling = skinner_lm::generate::Sampling {
@@ -228,6 +271,14 @@ impl LmRecipe {
             Task::Sft(sft) => table.extend(Table::try_from(sft)?),
             Task::Dpo(dpo) => table.extend(Table::try_from(dpo)?),
             Task::Kto(kto) => table.extend(Table::try_from(kto)?),
+            Task::Grpo(grpo) => {
+                table.extend(Table::try_from(&grpo.config)?);
+                table.insert("task".into(), Value::try_from(&grpo.task)?);
+                table.insert("reward".into(), Value::try_from(&grpo.reward)?);
+                if let Some(sft) = &grpo.sft {
+                    table.insert("sft".into(), Value::try_from(sft)?);
+                }
+            }
         }
         let model = match &self.model {
             ModelSource::Named(spec) => Value::String(spec.clone()),
@@ -236,7 +287,7 @@ impl LmRecipe {
         table.insert("model".into(), model);
         // Scalars come before tables, or TOML would read them as part of the last table.
         let (tables, mut scalars): (Table, Table) =
-            table.into_iter().partition(|(_, value)| value.is_table());
+            table.into_iter().partition(|(_, value)| is_table(value));
         scalars.extend(tables);
         Ok(toml::to_string(&scalars)?)
     }

@@ -14,7 +14,8 @@ use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::adapter::{LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Dataset};
 use skinner_lm::tensor::{DeviceKind, Machine};
-use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Trainer};
+use skinner_lm::train::grpo::worked_examples;
+use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Task, Trainer};
 use skinner_lm::{Dtype, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::history::History;
@@ -134,8 +135,7 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
     let device = machine.name();
     let root = SeedSequence::new(recipe.run.seed);
     // Data and model first: a recipe that cannot run leaves no directory behind.
-    let dataset = data::load(&recipe.run.data, &root.child(STREAM_DATA))
-        .map_err(|error| hint_at_data(error, &recipe.run.data.path))?;
+    let dataset = load_data(recipe, &root)?;
     let lora = recipe.run.lora.as_ref();
     let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
     let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, machine)?;
@@ -220,6 +220,16 @@ fn warn_of_another_device(path: &Path, device: &str) {
         note(&format!(
             "warning: this run was on the device `{before}`; on `{device}` it rounds otherwise from here on"
         ));
+    }
+}
+
+/// What the recipe trains on; of tasks with verifiable rewards, their teacher's worked examples.
+fn load_data(recipe: &LmRecipe, root: &SeedSequence) -> anyhow::Result<Dataset> {
+    match (&recipe.task, &recipe.run.data) {
+        (Task::Grpo(grpo), _) => Ok(worked_examples(grpo, root)?),
+        (_, Some(config)) => data::load(config, &root.child(STREAM_DATA))
+            .map_err(|error| hint_at_data(error, &config.path)),
+        (_, None) => bail!("the key `data` is missing"),
     }
 }
 
@@ -324,11 +334,12 @@ impl Run<'_> {
                 self.logger.log(step, &metrics, &self.timing(started))?;
             }
             self.bar.set_position(step);
-            self.bar.set_message(format!(
-                "loss {:.4}  {:.0} tokens/s",
-                metrics.get("loss").unwrap_or(f64::NAN),
-                self.tokens_per_second(started)
-            ));
+            let (name, value) = match metrics.get("reward") {
+                Some(reward) => ("reward", reward),
+                None => ("loss", metrics.get("loss").unwrap_or(f64::NAN)),
+            };
+            let rate = self.tokens_per_second(started);
+            self.bar.set_message(format!("{name} {value:.4}  {rate:.0} tokens/s"));
             let (elapsed, cheap) = (saved.elapsed(), 20 * cost);
             if elapsed > CHECKPOINT_EVERY.max(cheap)
                 || step.is_multiple_of(tenth) && elapsed > cheap
@@ -378,9 +389,11 @@ impl Run<'_> {
     fn evaluate_on_the_way(&mut self, metrics: &mut Metrics) -> anyhow::Result<()> {
         let began = Instant::now();
         // Not to be stopped: a checkpoint between a step and its evaluation would lose a line.
-        if let Some(evaluated) = self.trainer.evaluate(&|| false) {
+        if let Some(evaluated) = self.trainer.evaluate(&|| false)? {
             metrics.extend(&evaluated);
-            let loss = evaluated.get("eval_loss").unwrap_or(f64::NAN);
+            // Where there is no loss, what is solved says which model is best.
+            let solved = evaluated.get("eval_accuracy").map_or(f64::NAN, |accuracy| -accuracy);
+            let loss = evaluated.get("eval_loss").unwrap_or(solved);
             if self.best.is_none_or(|best| loss < best) {
                 self.best = Some(loss);
                 let logs = self.logger.offsets()?;
@@ -397,10 +410,17 @@ impl Run<'_> {
         let began = Instant::now();
         let mut metrics = Metrics::new();
         if self.trainer.can_evaluate() {
-            let Some(evaluated) = self.trainer.evaluate(&interrupt::asked) else {
-                return Ok(None);
+            let after = stage == "after";
+            let evaluated = if after {
+                self.trainer.evaluate_whole(&interrupt::asked, true)?
+            } else {
+                self.trainer.evaluate(&interrupt::asked)?
             };
+            let Some(evaluated) = evaluated else { return Ok(None) };
             metrics = evaluated;
+            if after {
+                self.trainer.summary(&mut metrics);
+            }
         }
         let seed = self.root.child(STREAM_SAMPLES);
         let sampled =
@@ -582,8 +602,7 @@ pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCod
     let run_dir = RunDir::open(&args.run_dir)?;
     let checkpoint = crate::evaluate::find_checkpoint(&run_dir, &args.checkpoint)?;
     let root = SeedSequence::new(recipe.run.seed);
-    let dataset = data::load(&recipe.run.data, &root.child(STREAM_DATA))
-        .map_err(|error| hint_at_data(error, &recipe.run.data.path))?;
+    let dataset = load_data(recipe, &root)?;
     let lora = recipe.run.lora.as_ref();
     let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -594,7 +613,7 @@ pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCod
     }
     let step = checkpoint.step;
     restore(&mut trainer, checkpoint)?;
-    let Some(metrics) = trainer.evaluate(&interrupt::asked) else {
+    let Some(metrics) = trainer.evaluate_whole(&interrupt::asked, true)? else {
         if interrupt::asked() {
             return Ok(ExitCode::from(crate::INTERRUPTED));
         }
@@ -619,10 +638,17 @@ fn number(result: &Map<String, Value>, key: &str) -> Option<f64> {
 fn eval_line(result: &Map<String, Value>) -> String {
     let mut parts = Vec::new();
     if let Some(accuracy) = number(result, "eval_accuracy") {
-        let mut part = format!("preference accuracy {accuracy:.3}");
+        let solves = number(result, "eval_items");
+        let mut part = match solves {
+            Some(items) => format!("solves {accuracy:.3} of {items:.0} unseen tasks"),
+            None => format!("preference accuracy {accuracy:.3}"),
+        };
         let ends = (number(result, "eval_accuracy_low"), number(result, "eval_accuracy_high"));
         if let (Some(low), Some(high)) = ends {
             part = format!("{part} (95 % {low:.3} to {high:.3})");
+        }
+        if let Some(before) = number(result, "eval_accuracy_before") {
+            part = format!("{part}; {before:.3} before reinforcement");
         }
         parts.push(part);
     }
