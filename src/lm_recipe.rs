@@ -218,9 +218,8 @@ impl LmRecipe {
             LmAlgorithm::Kto => Task::Kto(decode::<KtoConfig>(table, &also, origin)?),
             LmAlgorithm::Grpo => {
                 let keys = GRPO_TABLES.iter();
-                let tables: Table = keys
-                    .filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?)))
-                    .collect();
+                let tables: Table =
+                    keys.filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?))).collect();
                 also.extend(GRPO_TABLES);
                 let GrpoTables { task, reward, sft } = decode(tables, &[], origin)?;
                 let config: GrpoConfig = decode(table, &also, origin)?;

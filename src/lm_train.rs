@@ -388,6 +388,7 @@ impl Run<'_> {
 
     fn evaluate_on_the_way(&mut self, metrics: &mut Metrics) -> anyhow::Result<()> {
         let began = Instant::now();
+        self.write_traces()?;
         // Not to be stopped: a checkpoint between a step and its evaluation would lose a line.
         if let Some(evaluated) = self.trainer.evaluate(&|| false)? {
             metrics.extend(&evaluated);
@@ -403,6 +404,18 @@ impl Run<'_> {
         }
         self.other_seconds += began.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Completions of the last step with their rewards and why, to look at.
+    fn write_traces(&self) -> anyhow::Result<()> {
+        let Some(lines) = self.trainer.traces().filter(|lines| !lines.is_empty()) else {
+            return Ok(());
+        };
+        let path = self.dir.path().join("samples");
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        let file = path.join(format!("step-{}.jsonl", self.trainer.step()));
+        std::fs::write(&file, lines).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// The evaluation before or after training, and completions to look at; `None` if Ctrl-C came first.

@@ -40,6 +40,8 @@ embedded![
     "dpo-smollm2-hh",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh-tiny",
+    #[cfg(feature = "lm")]
+    "grpo-arithmetic",
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",

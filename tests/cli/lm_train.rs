@@ -58,6 +58,13 @@ fn workplace() -> tempfile::TempDir {
     recipe("dpo-lora.toml", "algorithm = \"dpo\"\nloss_type = \"ipo\"", "pairs.jsonl", lora);
     recipe("kto.toml", "algorithm = \"kto\"", "pairs.jsonl", "");
     recipe("kto-lora.toml", "algorithm = \"kto\"", "pairs.jsonl", lora);
+    let sft = "[sft]\nbatch_size = 4\nmax_length = 48\nmax_steps = 20\nlearning_rate = 5e-3\n";
+    let grpo = format!(
+        "algorithm = \"grpo\"\n{common}num_generations = 4\nmax_completion_length = 12\nsft_examples = 50\n\
+         eval_items = 20\neval_items_on_the_way = 5\neval_samples = 4\n{MODEL}{sft}{samples}\
+         [task]\nname = \"addition\"\ndigits = 2\n[[reward]]\nverifier = \"math\"\n"
+    );
+    write("grpo.toml", &grpo);
     dir
 }
 
@@ -78,6 +85,7 @@ fn every_kind_of_recipe_runs() {
         ("dpo-lora.toml", "eval_accuracy"),
         ("kto.toml", "eval_rewards/margins"),
         ("kto-lora.toml", "eval_rewards/margins"),
+        ("grpo.toml", "eval_accuracy_after"),
     ] {
         let name = recipe.trim_end_matches(".toml");
         let result = train(dir, recipe, name, &[]);
@@ -93,6 +101,18 @@ fn every_kind_of_recipe_runs() {
                 assert!(score < 0.8 * first["eval_loss"].as_f64().unwrap(), "{recipe} {score}");
             }
             "kto.toml" | "kto-lora.toml" => assert!(score > 0.0),
+            "grpo.toml" => {
+                let number = |key: &str| result[key].as_f64().unwrap();
+                assert!((0.0..=1.0).contains(&score));
+                assert!((0.0..=1.0).contains(&number("eval_accuracy_before")));
+                assert_eq!(number("eval_items"), 20.0);
+                assert!(number("mismatch_kl_max") < 1e-9);
+                assert!(number("eval_pass@1") <= number("eval_pass@4"));
+                let traces = dir.join(name).join("samples/step-24.jsonl");
+                let traces = std::fs::read_to_string(traces).unwrap();
+                let trace: Value = serde_json::from_str(traces.lines().next().unwrap()).unwrap();
+                assert!(trace["reasons"][0].as_str().unwrap().starts_with("math"), "{trace}");
+            }
             _ => {
                 assert_eq!(first["eval_accuracy"], 0.5);
                 assert!(score > 0.9, "{recipe} {score}");
@@ -152,7 +172,7 @@ fn same(a: &Path, b: &Path) {
 fn killed_runs_and_other_threads_leave_the_same_bytes() {
     let dir = workplace();
     let dir = dir.path();
-    for recipe in ["sft.toml", "dpo.toml", "dpo-lora.toml"] {
+    for recipe in ["sft.toml", "dpo.toml", "dpo-lora.toml", "grpo.toml"] {
         let name = |kind: &str| format!("{}-{kind}", recipe.trim_end_matches(".toml"));
         let steps = ["--set", "max_steps=300"];
         let with = |run_dir: &str, more: &[&str]| -> Vec<String> {
@@ -249,6 +269,11 @@ fn mistakes_are_named() {
     check("dpo.toml", &["data.path=completions.jsonl"], &["chosen"]);
     check("kto-lora.toml", &["lora.rank=0"], &["rank"]);
     check("kto-lora.toml", &["lora.target_modules=[\"nope\"]"], &["nope", "q_proj"]);
+    check("grpo.toml", &["num_generations=1"], &["num_generations = 1", "2 to"]);
+    check("grpo.toml", &["task.digits=0"], &["digits = 0"]);
+    check("grpo.toml", &["task.name=additoin"], &["additoin", "addition"]);
+    check("grpo.toml", &["loss_type=grp"], &["grp", "grpo"]);
+    check("grpo.toml", &["data.path=text.txt"], &["[task]"]);
     check("sft.toml", &["model=no-such-model"], &["no-such-model", "smollm2-135m-instruct"]);
     std::fs::write(dir.join("broken.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{oops\n")
         .unwrap();

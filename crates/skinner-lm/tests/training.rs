@@ -6,8 +6,11 @@ use skinner_core::objective::preference::{PreferenceConfig, PreferenceLoss};
 use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::data::{Content, Dataset, LoadCounts, Packing, Sample};
 use skinner_lm::decoder::LoraConfig;
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, worked_examples};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
+use skinner_tasks::RewardConfig;
+use skinner_tasks::generate::{Addition, Generator};
 
 fn shape() -> ModelShape {
     ModelShape {
@@ -104,14 +107,126 @@ fn kto() -> Task {
     Task::Kto(KtoConfig::default())
 }
 
+/// Rewards by `reward` (JSON) of completions of sums; imitation first takes `sft` steps.
+fn grpo(config: GrpoConfig, reward: &str, sft: u64) -> GrpoTask {
+    let config = GrpoConfig {
+        num_generations: 8,
+        max_completion_length: 6,
+        sft_examples: 40,
+        train_items: 50,
+        eval_items: 4,
+        eval_items_on_the_way: 4,
+        ..config
+    };
+    let task = Generator::Addition(Addition { digits: 1, forgets: 0.5 });
+    let reward: Vec<RewardConfig> = serde_json::from_str(reward).unwrap();
+    let sft = TrainConfig { max_steps: sft, ..self::config() };
+    GrpoTask { config, task, reward, sft: (sft.max_steps > 0).then_some(sft) }
+}
+
+const LAST_NUMBER: &str = r#"[{"verifier": "math", "extractors": ["last_number"]}]"#;
+const BEGINS_WITH_7: &str =
+    r#"[{"verifier": "text", "check": {"kind": "regex", "pattern": "^7"}}]"#;
+
+fn rl_config() -> TrainConfig {
+    TrainConfig { batch_size: 4, max_steps: 18, ..config() }
+}
+
+/// Whatever it is asked, a 7 is rewarded; then a 7 is what it says.
+#[test]
+fn what_is_rewarded_is_done_more_often() {
+    use skinner_core::objective::grpo::LossType;
+    for loss_type in LossType::ALL {
+        let task = grpo(GrpoConfig { loss_type, ..GrpoConfig::default() }, BEGINS_WITH_7, 0);
+        let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
+        let config = TrainConfig { max_steps: 60, learning_rate: 1e-2, ..rl_config() };
+        let mut trainer = trainer_with(&config, &Task::Grpo(Box::new(task)), &data, None, 1);
+        let metrics: Vec<_> = (0..60).map(|_| trainer.iteration().unwrap()).collect();
+        let reward = |range: std::ops::Range<usize>| {
+            let len = range.len() as f64;
+            metrics[range].iter().map(|m| m.get("reward").unwrap()).sum::<f64>() / len
+        };
+        let (first, last) = (reward(0..3), reward(50..60));
+        assert!(first < 0.4 && last > 0.9, "{loss_type}: {first} to {last}");
+        let after = trainer.evaluate_whole(&|| false, true).unwrap().unwrap();
+        assert_eq!(after.get("eval_accuracy"), Some(1.0), "{loss_type}");
+        // What was drawn is scored with the same weights, so the two agree to rounding.
+        assert!(metrics.iter().all(|m| m.get("mismatch_kl").unwrap() < 1e-9), "{loss_type}");
+    }
+}
+
+/// The control: rewards of others' completions teach nothing.
+#[test]
+fn shuffled_rewards_teach_nothing() {
+    let shuffled = GrpoConfig { shuffle_rewards: true, ..GrpoConfig::default() };
+    let task = grpo(shuffled, BEGINS_WITH_7, 0);
+    let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
+    let config = TrainConfig { max_steps: 40, ..rl_config() };
+    let mut trainer = trainer_with(&config, &Task::Grpo(Box::new(task)), &data, None, 1);
+    let rewards: Vec<f64> =
+        (0..40).map(|_| trainer.iteration().unwrap().get("reward").unwrap()).collect();
+    let last = rewards[30..].iter().sum::<f64>() / 10.0;
+    assert!(last < 0.5, "{rewards:?}");
+}
+
+/// With imitation first, several steps on a batch, an adapter, a divergence in the reward or in the loss.
+fn grpo_tasks() -> Vec<(Task, Dataset, Option<&'static LoraConfig>)> {
+    static LORA: std::sync::LazyLock<LoraConfig> = std::sync::LazyLock::new(lora);
+    let plain = GrpoConfig::default();
+    let several = GrpoConfig {
+        num_iterations: 2,
+        num_minibatches: 2,
+        dynamic_sampling: 1,
+        correction: skinner_core::objective::grpo::Correction::TokenTruncate,
+        ..GrpoConfig::default()
+    };
+    let beta = GrpoConfig { beta: 0.05, temperature: 0.8, ..GrpoConfig::default() };
+    let in_reward = GrpoConfig { kl_in_reward: true, ..beta.clone() };
+    [(plain, 2, false), (several, 2, true), (beta, 0, false), (in_reward, 0, true)]
+        .into_iter()
+        .map(|(config, sft, adapter)| {
+            let task = grpo(config, LAST_NUMBER, sft);
+            let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
+            (Task::Grpo(Box::new(task)), data, adapter.then_some(&*LORA))
+        })
+        .collect()
+}
+
+#[test]
+fn tasks_without_a_verdict_are_named() {
+    let bad = |task: GrpoTask| {
+        let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
+        let root = SeedSequence::new(7);
+        let start = Start::new(&ModelSource::New(shape()), None, None, &data, &root).unwrap();
+        let task = Task::Grpo(Box::new(task));
+        match Trainer::new(&rl_config(), &task, start, &data, &root, 1) {
+            Ok(mut trainer) => trainer.iteration().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    let default = GrpoConfig::default;
+    let none = bad(grpo(default(), "[]", 0));
+    assert!(none.contains("[[reward]]"), "{none}");
+    // A column that these tasks do not have: every grading fails, which ends the run.
+    let column = r#"[{"verifier": "text", "check": {"kind": "exact", "column": "gone"}}]"#;
+    let failed = bad(grpo(default(), column, 0));
+    assert!(failed.contains("max_failed") && failed.contains("gone"), "{failed}");
+    let beta = bad(grpo(GrpoConfig { beta: 0.1, ..default() }, LAST_NUMBER, 2));
+    assert!(beta.contains("beta = 0.1"), "{beta}");
+    let mut long = grpo(default(), LAST_NUMBER, 0);
+    long.config.max_completion_length = 64;
+    let long = bad(long);
+    assert!(long.contains("context of 64"), "{long}");
+}
+
 #[test]
 fn supervised_fine_tuning_learns_to_copy() {
     let data = completions();
     let config = TrainConfig { max_steps: 150, learning_rate: 1e-2, ..config() };
     let mut trainer = trainer_with(&config, &Task::Sft(SftConfig::default()), &data, None, 1);
-    let before = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    let before = trainer.evaluate(&|| false).unwrap().unwrap().get("eval_loss").unwrap();
     train(&mut trainer, 150);
-    let after = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    let after = trainer.evaluate(&|| false).unwrap().unwrap().get("eval_loss").unwrap();
     assert!(before > 2.0 && after < 0.1, "{before} to {after}");
     assert!(trainer.warnings().is_empty());
 }
@@ -127,7 +242,7 @@ fn pretraining_learns_a_text() {
     let config = TrainConfig { learning_rate: 1e-2, max_steps: 80, ..config() };
     let mut trainer = trainer_with(&config, &Task::Pretrain, &data, None, 2);
     train(&mut trainer, 80);
-    let loss = trainer.evaluate(&|| false).unwrap().get("eval_loss").unwrap();
+    let loss = trainer.evaluate(&|| false).unwrap().unwrap().get("eval_loss").unwrap();
     assert!(loss < 0.2, "{loss}");
 }
 
@@ -142,7 +257,7 @@ fn preferences_are_learned() {
         }
         for lora in [None, Some(&lora())] {
             let mut trainer = trainer_with(&config(), &dpo(loss), &data, lora, 1);
-            let before = trainer.evaluate(&|| false).unwrap();
+            let before = trainer.evaluate(&|| false).unwrap().unwrap();
             if loss.needs_reference() {
                 assert_eq!(before.get("eval_accuracy"), Some(0.5), "{loss}");
                 assert_eq!(before.get("eval_rewards/margins"), Some(0.0), "{loss}");
@@ -152,7 +267,7 @@ fn preferences_are_learned() {
                 assert!((loss - std::f64::consts::LN_2).abs() < 1e-12);
             }
             train(&mut trainer, 40);
-            let after = trainer.evaluate(&|| false).unwrap();
+            let after = trainer.evaluate(&|| false).unwrap().unwrap();
             let accuracy = after.get("eval_accuracy").unwrap();
             let margin = after.get("eval_rewards/margins").unwrap();
             assert!(accuracy > 0.9 && margin > 0.0, "{loss}: {accuracy}, {margin}");
@@ -165,13 +280,14 @@ fn judged_completions_are_learned() {
     for lora in [Some(&lora()), None] {
         let mut trainer = trainer_with(&config(), &kto(), &pairs(), lora, 1);
         // The model is its own reference: every value is that of a log-ratio of 0, which is 1/2.
-        let before = trainer.evaluate(&|| false).unwrap();
+        let before = trainer.evaluate(&|| false).unwrap().unwrap();
         assert_eq!(before.get("eval_rewards/margins"), Some(0.0));
         for loss in [before.get("eval_loss").unwrap(), train(&mut trainer, 1)[0]] {
             assert!((loss - 0.5).abs() < 1e-12, "{loss}");
         }
         train(&mut trainer, 39);
-        let margin = trainer.evaluate(&|| false).unwrap().get("eval_rewards/margins").unwrap();
+        let margin =
+            trainer.evaluate(&|| false).unwrap().unwrap().get("eval_rewards/margins").unwrap();
         assert!(margin > 0.05, "{margin}");
     }
 }
@@ -196,7 +312,10 @@ fn the_same_bits_however_the_work_is_cut() {
         (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
         (kto(), pairs(), Some(&lora())),
         (kto(), pairs(), None),
-    ] {
+    ]
+    .into_iter()
+    .chain(grpo_tasks())
+    {
         let run = |change: &dyn Fn(&mut TrainConfig), threads: usize| {
             let mut config = config();
             change(&mut config);
@@ -222,7 +341,10 @@ fn resuming_is_exact() {
         (dpo(PreferenceLoss::Sigmoid), pairs(), Some(&lora())),
         (kto(), pairs(), Some(&lora())),
         (kto(), pairs(), None),
-    ] {
+    ]
+    .into_iter()
+    .chain(grpo_tasks())
+    {
         let mut whole = trainer_with(&config(), &task, &data, lora, 1);
         let mut first = trainer_with(&config(), &task, &data, lora, 1);
         let expected = train(&mut whole, 20)[9..].to_vec();

@@ -176,7 +176,7 @@ fn a_language_model_is_shown_before_and_after() {
         "<h1>dpo on small</h1>",
         "Of the final model, not the best one.",
         "<th>seed</th><th>eval_accuracy</th><th>samples/mean_length</th><th>num_tokens</th><th>steps</th></tr>",
-        "Preference accuracy on the pairs kept for evaluation",
+        "Accuracy on what is kept for evaluation",
         "Loss in training",
         "the band of the accuracy is its 95 % bootstrap interval over pairs.",
         "<td class=\"text\">&lt;Who&gt;?</td><td class=\"text\">&lt;b&gt;me&lt;/b&gt;</td>",

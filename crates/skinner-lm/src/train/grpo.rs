@@ -49,9 +49,8 @@ pub struct Data {
 pub fn worked_examples(grpo: &GrpoTask, root: &SeedSequence) -> Result<Dataset, LmError> {
     let tasks = root.child(STREAM_TASKS);
     let generator = &grpo.task;
-    let invalid = |error: skinner_tasks::generate::GenerateError| {
-        LmError::Config(format!("task: {error}"))
-    };
+    let invalid =
+        |error: skinner_tasks::generate::GenerateError| LmError::Config(format!("task: {error}"));
     generator.validate().map_err(invalid)?;
     let mut train = Vec::with_capacity(grpo.config.sft_examples);
     // A model from random weights takes its tokens from here, so there is at least one.
@@ -149,28 +148,34 @@ impl Data {
         let mut metrics = Metrics::new();
         let mut samples = self.collect(learner, order, train, step, &mut metrics)?;
         let steps = config.num_iterations * config.num_minibatches;
-        if steps > 1 || config.needs_weights() {
-            let sequences: Vec<Sequence<'_>> = samples.iter().map(Sample::sequence).collect();
-            let scores = learner.scores(&sequences, false);
-            for (sample, scores) in samples.iter_mut().zip(scores) {
-                sample.old_log_prob = scores;
+        if config.needs_weights() {
+            for (sample, scores) in scores(learner, &samples, false).into_iter().enumerate() {
+                samples[sample].old_log_prob = scores;
+            }
+        } else if steps > 1 {
+            // The sampler is the trainer, up to rounding: `mismatch_kl` says how far.
+            for sample in &mut samples {
+                sample.old_log_prob.clone_from(&sample.sampler_log_prob);
             }
         }
         if self.beta > 0.0 {
-            self.ask_reference(learner, &mut samples);
+            for (sample, scores) in scores(learner, &samples, true).into_iter().enumerate() {
+                samples[sample].ref_log_prob = scores;
+            }
         }
         self.weigh(&mut samples, &mut metrics);
         let (mut total, mut norms, mut tokens, mut mismatch) = (Totalled::default(), 0.0, 0, 0.0);
         let minibatch = samples.len().div_ceil(config.num_minibatches).max(1);
-        let mut first = true;
+        let mut steps_taken = 0;
         for iteration in 0..config.num_iterations {
             for (i, batch) in samples.chunks(minibatch).enumerate() {
                 let dropout = dropout.child((iteration * config.num_minibatches + i) as u32);
                 let (found, run, differs) = self.accumulate(learner, batch, &dropout);
-                if first {
+                if steps_taken == 0 {
                     // Before the first step the trainer is the sampler.
-                    mismatch += differs;
+                    mismatch = differs;
                 }
+                steps_taken += 1;
                 tokens += run;
                 total.add(&found, 1.0 / steps as f64);
                 let norm = learner.update(learning_rate, train.max_grad_norm as f32);
@@ -180,10 +185,7 @@ impl Data {
                 }
                 norms += norm / steps as f64;
             }
-            first = false;
         }
-        let drawn: usize = samples.iter().map(Sample::len).sum();
-        mismatch /= drawn.max(1) as f64;
         self.mismatch_kl_max = self.mismatch_kl_max.max(mismatch);
         metrics.set("loss", total.loss);
         metrics.set("approx_kl", total.approx_kl);
@@ -197,17 +199,8 @@ impl Data {
         Ok((metrics, tokens))
     }
 
-    /// What the reference says of every token; adapts its weight.
-    fn ask_reference(&mut self, learner: &mut Learner, samples: &mut [Sample]) {
-        let sequences: Vec<Sequence<'_>> = samples.iter().map(Sample::sequence).collect();
-        let scores = learner.scores(&sequences, true);
-        for (sample, scores) in samples.iter_mut().zip(scores) {
-            sample.ref_log_prob = scores;
-        }
-    }
-
-    /// Adds the gradient of the loss of some samples. Returns what the loss says, tokens run, and the sum of the
-    /// divergence of trainer and sampler over tokens.
+    /// Adds the gradient of the loss of some samples. Returns what the loss says, tokens run, and the mean of the
+    /// divergence of trainer and sampler over drawn ones.
     fn accumulate(
         &self,
         learner: &mut Learner,
@@ -261,8 +254,15 @@ impl Data {
             }
         });
         let tokens = sequences.iter().map(|sequence| sequence.ids.len()).sum();
-        (stats, tokens, mismatch)
+        let drawn: usize = run.iter().map(|sample| sample.len()).sum();
+        (stats, tokens, mismatch / drawn.max(1) as f64)
     }
+}
+
+/// The log-probabilities of all completions' tokens, under the policy or the reference.
+fn scores(learner: &mut Learner, samples: &[Sample], reference: bool) -> Vec<Vec<f32>> {
+    let sequences: Vec<Sequence<'_>> = samples.iter().map(Sample::sequence).collect();
+    learner.scores(&sequences, reference)
 }
 
 fn sum(a: &PolicyStats<f32>, b: &PolicyStats<f32>) -> PolicyStats<f32> {

@@ -185,7 +185,7 @@ pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Produc
                             depth,
                             rows,
                             columns,
-                            a: left.from_row(i + first),
+                            a: left.starting_at(i + first),
                             b,
                             b_depth: depth,
                             c: p.c.add((m0 + i + first) * p.c_row + j),
@@ -637,7 +637,7 @@ unsafe impl Sync for Left {}
 impl Left {
     /// From a row on, which begins a panel.
     #[inline(always)]
-    unsafe fn from_row(self, i: usize) -> Self {
+    unsafe fn starting_at(self, i: usize) -> Self {
         unsafe {
             match self {
                 Self::Packed { at, depth } => Self::Packed { at: at.add(i * depth), depth },
@@ -705,7 +705,7 @@ impl Tiles {
                     ahead: self.ahead.part(j / nr * down + i / MR, tiles),
                     rows,
                     columns,
-                    a: unsafe { self.a.from_row(i) },
+                    a: unsafe { self.a.starting_at(i) },
                     b: unsafe { self.b.add(j * self.b_depth) },
                     c: unsafe { self.c.add(i * self.c_row + j) },
                     ..self

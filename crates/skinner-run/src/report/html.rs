@@ -22,7 +22,7 @@ struct TopChart {
     band: Band,
 }
 
-const TOP: [TopChart; 5] = [
+const TOP: [TopChart; 7] = [
     TopChart {
         metric: "episode_return",
         title: "Episode return in training",
@@ -44,9 +44,21 @@ const TOP: [TopChart; 5] = [
     },
     TopChart {
         metric: "eval_accuracy",
-        title: "Preference accuracy on the pairs kept for evaluation",
-        y_label: "share of pairs",
+        title: "Accuracy on what is kept for evaluation",
+        y_label: "share",
         band: Band::Interval("eval_accuracy_low", "eval_accuracy_high"),
+    },
+    TopChart {
+        metric: "reward",
+        title: "Reward of completions drawn in training",
+        y_label: "reward",
+        band: Band::None,
+    },
+    TopChart {
+        metric: "completions/mean_length",
+        title: "Length of completions drawn in training",
+        y_label: "tokens",
+        band: Band::None,
     },
 ];
 const RESAMPLES: usize = 2000;
