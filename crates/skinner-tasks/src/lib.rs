@@ -8,6 +8,7 @@ mod columns;
 pub mod external;
 pub mod generate;
 pub mod math;
+pub mod puzzle;
 mod reward;
 pub mod sandbox;
 mod task;
