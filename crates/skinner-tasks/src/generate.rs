@@ -128,14 +128,14 @@ pub enum GenerateError {
 fn check(
     ok: bool,
     name: &'static str,
-    value: impl ToString,
+    value: &(impl ToString + ?Sized),
     must: &'static str,
 ) -> Result<(), GenerateError> {
     if ok { Ok(()) } else { Err(GenerateError::Value { name, value: value.to_string(), must }) }
 }
 
 /// FNV-1a.
-fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -182,7 +182,7 @@ fn exact_text(style: PromptStyle) -> VerifierConfig {
 }
 
 impl Made {
-    fn new(prompt: Value, answer: impl ToString, key: String) -> Self {
+    fn new(prompt: Value, answer: &(impl ToString + ?Sized), key: String) -> Self {
         let answer = Some(answer.to_string());
         Self { task: Task { prompt, answer, columns: Map::new() }, key }
     }

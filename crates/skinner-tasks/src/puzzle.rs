@@ -6,8 +6,7 @@
 //! | sudoku | `clues`, rows such as `1__4/__2_/_3__/4__1` | four rows of four digits that agree with the clues |
 //! | maze | `maze`, rows such as `S.#/..#/#.G` | a shortest path, as `DRDR` or `down right down right` |
 //!
-//! No answer is stored, and none is needed: [`countdown::solve`], [`sudoku::solutions`] and
-//! [`maze::shortest_path`] find one.
+//! The verifiers need no answer of the task. [`solution`] finds one.
 
 pub mod countdown;
 pub mod maze;
@@ -128,6 +127,18 @@ impl Kind {
             Self::Sudoku => vec![Boxed, Tags, Whole],
         }
     }
+}
+
+/// An answer to a puzzle, whichever the task's columns hold; `None` where they hold none or it has no answer.
+pub fn solution(task: &Task) -> Option<String> {
+    let text = |name: &str| task.columns.get(name)?.as_str();
+    if let Ok((numbers, target)) = countdown::question(task) {
+        return countdown::solve(&numbers, target);
+    }
+    if let Some(clues) = text("clues").and_then(sudoku::Grid::parse) {
+        return sudoku::solutions(&clues, 1, [1, 2, 3, 4]).first().map(|grid| grid.rows("/"));
+    }
+    maze::shortest_path(&maze::Grid::parse(text("maze")?)?)
 }
 
 /// Why an answer is right, or why it is not.

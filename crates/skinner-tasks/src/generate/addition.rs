@@ -37,7 +37,7 @@ fn digits(number: &str) -> impl Iterator<Item = u32> {
 impl Make for Addition {
     fn validate(&self) -> Result<(), GenerateError> {
         self.digits.check("digits", 1, 18, "1 to 18")?;
-        check((0.0..=1.0).contains(&self.forgets), "forgets", self.forgets, "0 to 1")
+        check((0.0..=1.0).contains(&self.forgets), "forgets", &self.forgets, "0 to 1")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -45,7 +45,7 @@ impl Make for Addition {
         let (a, b) = (numbers::of_digits(size, rng), numbers::of_digits(size, rng));
         let sum = a + b;
         let key = format!("{}+{}", a.min(b), a.max(b));
-        Made::new(Value::from(format!("{a}+{b}=")), sum, key)
+        Made::new(Value::from(format!("{a}+{b}=")), &sum, key)
     }
 
     fn sizes(&mut self) -> &mut Sizes {

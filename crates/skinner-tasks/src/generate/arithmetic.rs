@@ -63,6 +63,6 @@ impl Make for Arithmetic {
         };
         numbers.sort_unstable();
         let prompt = PromptStyle::Chat.prompt("", &question, "the number");
-        Made::new(prompt, answer, format!("{operation:?} {numbers:?}"))
+        Made::new(prompt, &answer, format!("{operation:?} {numbers:?}"))
     }
 }

@@ -33,7 +33,7 @@ impl Default for ChainSum {
 impl Make for ChainSum {
     fn validate(&self) -> Result<(), GenerateError> {
         self.terms.check("terms", 2, 32, "2 to 32")?;
-        check((1..=9).contains(&self.digits), "digits", self.digits, "1 to 9")
+        check((1..=9).contains(&self.digits), "digits", &self.digits, "1 to 9")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -50,7 +50,7 @@ impl Make for ChainSum {
         let question = format!("What is {}?", plain.replace('+', " + ").replace('-', " - "));
         let prompt = self.prompt_style.prompt(&format!("{plain}="), &question, "the number");
         let key = numbers::joined(&numbers::sorted(&terms), ",");
-        Made::new(prompt, terms.iter().sum::<i64>(), key).with("numbers", terms)
+        Made::new(prompt, &terms.iter().sum::<i64>(), key).with("numbers", terms)
     }
 
     fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {

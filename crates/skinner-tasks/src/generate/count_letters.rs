@@ -33,7 +33,7 @@ impl Default for CountLetters {
 impl Make for CountLetters {
     fn validate(&self) -> Result<(), GenerateError> {
         self.letters.check("letters", 1, 256, "1 to 256")?;
-        check((2..=26).contains(&self.alphabet), "alphabet", self.alphabet, "2 to 26")
+        check((2..=26).contains(&self.alphabet), "alphabet", &self.alphabet, "2 to 26")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -46,7 +46,7 @@ impl Make for CountLetters {
         let question = format!("How often does the letter \"{letter}\" occur in \"{text}\"?");
         let plain = format!("count {letter} in {text}=");
         let prompt = self.prompt_style.prompt(&plain, &question, "the number");
-        let made = Made::new(prompt, occurs, format!("{letter} {text}"));
+        let made = Made::new(prompt, &occurs, format!("{letter} {text}"));
         made.with("letter", letter.to_string()).with("text", text)
     }
 

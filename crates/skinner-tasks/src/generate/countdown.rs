@@ -83,12 +83,12 @@ impl Countdown {
 impl Make for Countdown {
     fn validate(&self) -> Result<(), GenerateError> {
         self.numbers.check("numbers", 2, 6, "2 to 6")?;
-        check((1..=10_000).contains(&self.largest), "largest", self.largest, "1 to 10000")?;
+        check((1..=10_000).contains(&self.largest), "largest", &self.largest, "1 to 10000")?;
         self.target.check("target", 1, 1_000_000, "1 to 1000000")?;
         let mut rng = Rng::new(0);
         let reached = (self.numbers.low..=self.numbers.high)
             .all(|count| self.find(count, &mut rng).is_some());
-        check(reached, "target", self.target, "within reach of so few numbers up to `largest`")
+        check(reached, "target", &self.target, "within reach of so few numbers up to `largest`")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -106,13 +106,13 @@ impl Make for Countdown {
         );
         let prompt = self.prompt_style.prompt(&plain, &question, "the expression");
         let key = format!("{} -> {target}", numbers::joined(&numbers::sorted(&all), ","));
-        Made::new(prompt, answer, key).with("numbers", all).with("target", target)
+        Made::new(prompt, &answer, key).with("numbers", all).with("target", target)
     }
 
     fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {
         let expression = task.answer.as_deref()?;
         let steps = puzzle::countdown::steps(expression).ok()?;
-        let worked: String = steps.iter().map(|step| format!("{step};")).collect();
+        let worked = numbers::joined(&steps, ";") + ";";
         Some(self.prompt_style.completion(&worked, expression))
     }
 

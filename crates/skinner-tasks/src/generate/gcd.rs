@@ -42,7 +42,8 @@ impl Make for Gcd {
         let question = format!("What is the greatest common divisor of {a} and {b}?");
         let prompt = self.prompt_style.prompt(&format!("gcd {a} {b}="), &question, "the number");
         let divisor = numbers::greatest_common_divisor(a, b);
-        Made::new(prompt, divisor, format!("{},{}", a.min(b), a.max(b))).with("numbers", vec![a, b])
+        Made::new(prompt, &divisor, format!("{},{}", a.min(b), a.max(b)))
+            .with("numbers", vec![a, b])
     }
 
     fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {

@@ -188,7 +188,7 @@ impl Make for KnightsAndKnaves {
         let prompt = self.prompt_style.prompt(&format!("{question} "), &question, form);
         let roles = solutions(&puzzle).concat();
         let answer: Vec<&str> = roles.into_iter().map(role).collect();
-        Made::new(prompt, answer.join(" "), key(&puzzle))
+        Made::new(prompt, &answer.join(" "), key(&puzzle))
     }
 
     fn sizes(&mut self) -> &mut Sizes {

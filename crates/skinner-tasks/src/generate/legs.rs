@@ -82,7 +82,7 @@ fn listed(items: &[String]) -> String {
 impl Legs {
     fn made(&self, question: &str, answer: i64, key: String) -> Made {
         let prompt = self.prompt_style.prompt(&format!("{question} "), question, "the number");
-        Made::new(prompt, answer, key)
+        Made::new(prompt, &answer, key)
     }
 
     fn ask_legs(&self, animals: &[(Animal, i64)]) -> Made {
@@ -116,9 +116,9 @@ impl Legs {
 impl Make for Legs {
     fn validate(&self) -> Result<(), GenerateError> {
         self.kinds.check("kinds", 1, ANIMALS.len(), "1 to 16")?;
-        check((1..=1_000_000).contains(&self.most), "most", self.most, "1 to 1000000")?;
+        check((1..=1_000_000).contains(&self.most), "most", &self.most, "1 to 1000000")?;
         let solvable = self.question == LegsQuestion::Legs || self.kinds == 2.into();
-        check(solvable, "kinds", self.kinds, "2 where question = \"animals\"")
+        check(solvable, "kinds", &self.kinds, "2 where question = \"animals\"")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {

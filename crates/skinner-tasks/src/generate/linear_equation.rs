@@ -90,7 +90,7 @@ impl Make for LinearEquation {
             if self.fractions { "the number, a fraction in lowest terms," } else { "the number" };
         let prompt = self.prompt_style.prompt(&format!("{equation}:"), &question, form);
         let key = format!("{:?}={:?}", left.min(right), left.max(right));
-        Made::new(prompt, answer, key).with("numbers", vec![left.0, left.1, right.0, right.1])
+        Made::new(prompt, &answer, key).with("numbers", vec![left.0, left.1, right.0, right.1])
     }
 
     fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {

@@ -26,7 +26,7 @@ impl Default for Max {
 impl Make for Max {
     fn validate(&self) -> Result<(), GenerateError> {
         self.numbers.check("numbers", 2, 64, "2 to 64")?;
-        check((1..=9).contains(&self.digits), "digits", self.digits, "1 to 9")
+        check((1..=9).contains(&self.digits), "digits", &self.digits, "1 to 9")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -38,7 +38,7 @@ impl Make for Max {
         let prompt = self.prompt_style.prompt(&plain, &question, "the number");
         Made::new(
             prompt,
-            all.iter().max().copied().unwrap_or_default(),
+            &all.iter().max().copied().unwrap_or_default(),
             numbers::joined(&sorted, ","),
         )
     }

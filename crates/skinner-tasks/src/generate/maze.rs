@@ -70,7 +70,7 @@ fn key(maze: &Grid) -> String {
 impl Make for Maze {
     fn validate(&self) -> Result<(), GenerateError> {
         self.side.check("side", 2, 16, "2 to 16")?;
-        check((0.0..=0.5).contains(&self.walls), "walls", self.walls, "0 to 0.5")
+        check((0.0..=0.5).contains(&self.walls), "walls", &self.walls, "0 to 0.5")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -85,7 +85,7 @@ impl Make for Maze {
         );
         let form = "the steps as letters U, D, L and R";
         let prompt = self.prompt_style.prompt(&format!("{}=", maze.rows("/")), &question, form);
-        Made::new(prompt, path, key(&maze)).with("maze", maze.rows("/"))
+        Made::new(prompt, &path, key(&maze)).with("maze", maze.rows("/"))
     }
 
     fn sizes(&mut self) -> &mut Sizes {
@@ -94,5 +94,21 @@ impl Make for Maze {
 
     fn verifier(&self) -> VerifierConfig {
         VerifierConfig::Maze(puzzle::Config::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maze_that_is_turned_mirrored_or_swapped_has_the_same_key() {
+        let key = |rows: &str| key(&Grid::parse(rows).unwrap());
+        let maze = key("S.#/..#/#.G");
+        for same in ["#.S/#../G.#", "G.#/#../#.S", "#.G/..#/S.#", "G.#/..#/#.S"] {
+            assert_eq!(key(same), maze, "{same}");
+        }
+        assert_ne!(key("S.#/..#/..G"), maze);
+        assert_ne!(key("S.G/..#/#.."), maze);
     }
 }

@@ -44,7 +44,7 @@ fn digits(mut number: i64) -> Vec<i64> {
 impl Make for Multiplication {
     fn validate(&self) -> Result<(), GenerateError> {
         self.digits.check("digits", 1, 9, "1 to 9")?;
-        check((0.0..=1.0).contains(&self.forgets), "forgets", self.forgets, "0 to 1")
+        check((0.0..=1.0).contains(&self.forgets), "forgets", &self.forgets, "0 to 1")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -52,7 +52,8 @@ impl Make for Multiplication {
         let (a, b) = (numbers::of_digits(size, rng), numbers::of_digits(size, rng));
         let (plain, question) = (format!("{a}*{b}="), format!("What is {a} * {b}?"));
         let prompt = self.prompt_style.prompt(&plain, &question, "the number");
-        Made::new(prompt, a * b, format!("{}*{}", a.min(b), a.max(b))).with("numbers", vec![a, b])
+        Made::new(prompt, &(a * b), format!("{}*{}", a.min(b), a.max(b)))
+            .with("numbers", vec![a, b])
     }
 
     fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {

@@ -85,7 +85,7 @@ impl Question {
 impl Make for PropositionalLogic {
     fn validate(&self) -> Result<(), GenerateError> {
         self.connectives.check("connectives", 1, 32, "1 to 32")?;
-        check((1..=5).contains(&self.variables), "variables", self.variables, "1 to 5")
+        check((1..=5).contains(&self.variables), "variables", &self.variables, "1 to 5")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -106,7 +106,7 @@ impl Make for PropositionalLogic {
             question.assigned(", ", " be ")
         );
         let prompt = self.prompt_style.prompt(&plain, &asked, "true or false");
-        Made::new(prompt, question.value(), question.key()).with("worked", question.worked())
+        Made::new(prompt, &question.value(), question.key()).with("worked", question.worked())
     }
 
     fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {
@@ -122,5 +122,36 @@ impl Make for PropositionalLogic {
 
     fn verifier(&self) -> VerifierConfig {
         super::exact_text(self.prompt_style)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All names of the variables of a formula give one key.
+    #[test]
+    fn names_of_variables_do_not_matter_to_the_key() {
+        let mut rng = Rng::new(6);
+        for _ in 0..100 {
+            let question = Question::draw(5, 4, &mut rng);
+            for names in orders(question.assignment.len()) {
+                let mut assignment = question.assignment.clone();
+                for (name, value) in names.iter().zip(&question.assignment) {
+                    assignment[*name] = *value;
+                }
+                let renamed = Question { formula: question.formula.renamed(&names), assignment };
+                assert_eq!(renamed.key(), question.key());
+                assert_eq!(renamed.value(), question.value());
+            }
+        }
+    }
+
+    #[test]
+    fn work_is_written_from_inside() {
+        let variable = |number| Box::new(Formula::Variable(number));
+        let formula = Formula::Not(Box::new(Formula::Not(variable(0))));
+        let question = Question { formula, assignment: vec![true] };
+        assert_eq!(question.worked(), "not a=false;not not a=true;");
     }
 }

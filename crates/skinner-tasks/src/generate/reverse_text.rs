@@ -35,7 +35,7 @@ impl Make for ReverseText {
         let prompt = self.prompt_style.prompt(&format!("reverse {text}="), &question, "the text");
         // Who knows the one knows the other.
         let key = text.clone().min(reversed.clone());
-        Made::new(prompt, reversed, key)
+        Made::new(prompt, &reversed, key)
     }
 
     fn sizes(&mut self) -> &mut Sizes {

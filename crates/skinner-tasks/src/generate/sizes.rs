@@ -68,7 +68,7 @@ impl Sizes {
         must: &'static str,
     ) -> Result<(), GenerateError> {
         let ok = low <= self.low && self.low <= self.high && self.high <= high;
-        super::check(ok, name, self, must)
+        super::check(ok, name, &self, must)
     }
 
     /// One of them, each as likely.

@@ -27,7 +27,7 @@ impl Default for Sort {
 impl Make for Sort {
     fn validate(&self) -> Result<(), GenerateError> {
         self.numbers.check("numbers", 2, 64, "2 to 64")?;
-        check((1..=9).contains(&self.digits), "digits", self.digits, "1 to 9")
+        check((1..=9).contains(&self.digits), "digits", &self.digits, "1 to 9")
     }
 
     fn draw(&self, rng: &mut Rng) -> Made {
@@ -39,7 +39,7 @@ impl Make for Sort {
             format!("Sort these numbers in ascending order: {}.", numbers::joined(&all, ", "));
         let prompt =
             self.prompt_style.prompt(&plain, &question, "the sorted numbers, separated by spaces,");
-        Made::new(prompt, numbers::joined(&sorted, " "), numbers::joined(&sorted, ","))
+        Made::new(prompt, &numbers::joined(&sorted, " "), numbers::joined(&sorted, ","))
     }
 
     fn sizes(&mut self) -> &mut Sizes {

@@ -93,7 +93,7 @@ impl Make for Sudoku {
         let form = "the four completed rows";
         let prompt = self.prompt_style.prompt(&format!("{}=", clues.rows("/")), &question, form);
         let separator = if self.prompt_style == PromptStyle::Plain { "/" } else { "\n" };
-        Made::new(prompt, full.rows(separator), key(&clues)).with("clues", clues.rows("/"))
+        Made::new(prompt, &full.rows(separator), key(&clues)).with("clues", clues.rows("/"))
     }
 
     fn sizes(&mut self) -> &mut Sizes {
@@ -102,5 +102,26 @@ impl Make for Sudoku {
 
     fn verifier(&self) -> VerifierConfig {
         VerifierConfig::Sudoku(puzzle::Config::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_digits_do_not_matter_to_the_key() {
+        let key = |rows: &str| key(&Grid::parse(rows).unwrap());
+        assert_eq!(key("3_4_/____/_1__/___2"), "1_2_/____/_3__/___4");
+        assert_eq!(key("4_1_/____/_2__/___3"), "1_2_/____/_3__/___4");
+        assert_ne!(key("4_1_/____/_1__/___3"), "1_2_/____/_3__/___4");
+    }
+
+    #[test]
+    fn every_completed_grid_can_be_drawn() {
+        let mut rng = Rng::new(0);
+        let drawn: std::collections::BTreeSet<Grid> =
+            (0..5000).map(|_| completed(&mut rng)).collect();
+        assert_eq!(drawn.len(), 288);
     }
 }

@@ -202,7 +202,7 @@ fn levels_go_from_easy_to_hard() {
         assert!(!levels.is_empty());
         for level in &levels {
             level.validate().unwrap();
-            assert_eq!(level.levels(), [level.clone()]);
+            assert_eq!(level.levels(), std::slice::from_ref(level));
         }
     }
     let levels = generator("max", r#""numbers": [2, 4]"#).levels();

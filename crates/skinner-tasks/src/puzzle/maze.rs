@@ -23,7 +23,7 @@ impl Grid {
     pub fn new(width: usize, walls: Vec<bool>, start: usize, goal: usize) -> Option<Self> {
         let rectangle = width > 0 && walls.len().is_multiple_of(width);
         let free = |cell: usize| walls.get(cell) == Some(&false);
-        (rectangle && free(start) && free(goal) && start != goal).then(|| Self {
+        (rectangle && free(start) && free(goal) && start != goal).then_some(Self {
             width,
             walls,
             start,

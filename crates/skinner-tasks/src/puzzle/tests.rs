@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::countdown::{check, solve};
@@ -65,7 +66,7 @@ fn reachable(numbers: &[i64]) -> BTreeSet<i64> {
     let count = numbers.len();
     let mut values: Vec<Vec<f64>> = vec![vec![]; 1 << count];
     for subset in 1_usize..1 << count {
-        if subset.count_ones() == 1 {
+        if subset.is_power_of_two() {
             values[subset].push(numbers[subset.trailing_zeros() as usize] as f64);
         }
         let parts = (1..subset).filter(|part| part & subset == *part);
@@ -160,7 +161,7 @@ fn sudokus_drawn_have_one_solution_and_so_many_blanks() {
         for _ in 0..20 {
             let task = generator.draw(&mut rng).task;
             let clues = Grid::parse(task.columns["clues"].as_str().unwrap()).unwrap();
-            assert_eq!(clues.0.iter().filter(|digit| **digit == 0).count(), blanks);
+            assert_eq!(clues.rows("").matches('_').count(), blanks);
             let found = solutions(&clues, 2, [4, 3, 2, 1]);
             assert_eq!(found.len(), 1);
             assert_eq!(Some(found[0].rows("/")), task.answer);
@@ -232,4 +233,28 @@ fn values_out_of_range_are_errors() {
     assert!(Puzzle::new(Kind::Maze, config).unwrap_err().to_string().contains("correct"));
     let config = Config { tag: "a b".into(), ..Config::default() };
     assert!(Puzzle::new(Kind::Maze, config).unwrap_err().to_string().contains("a b"));
+}
+
+proptest! {
+    #[test]
+    fn no_completion_panics(text in "[0-9+*/()x=:. SGUDLR_<>a-z\\\\÷×-]{0,80}") {
+        let columns = json!({ "numbers": [3, 5, 20], "target": 45, "clues": "12__/__1_/2___/__2_",
+            "maze": "S.#/..#/#.G" });
+        let task = task(&columns);
+        for kind in [Kind::Countdown, Kind::Sudoku, Kind::Maze] {
+            reward(kind, &task, &text);
+        }
+    }
+
+    #[test]
+    fn what_the_search_finds_is_right(
+        numbers in proptest::collection::vec(1_i64..30, 1..5), target in 1_i64..100,
+    ) {
+        if let Some(found) = solve(&numbers, target) {
+            prop_assert!(check(&found, &numbers, target).is_ok());
+            prop_assert!(check(&found, &numbers, target + 1).is_err());
+            let more = format!("({found})*1000");
+            prop_assert!(check(&more, &numbers, target).is_err());
+        }
+    }
 }
