@@ -1,5 +1,26 @@
 //! Tasks made by a program: as many as are asked for, each from its own random numbers.
 //!
+//! | `name` | size | other values |
+//! |---|---|---|
+//! | `addition` | `digits` | `forgets` |
+//! | `arithmetic` | `digits` | `operations` |
+//! | `multiplication` | `digits` | `forgets`, `prompt_style` |
+//! | `chain_sum` | `terms` | `digits`, `prompt_style` |
+//! | `max`, `sort` | `numbers` | `digits`, `prompt_style` |
+//! | `reverse_text` | `letters` | `prompt_style` |
+//! | `count_letters` | `letters` | `alphabet`, `prompt_style` |
+//! | `countdown` | `numbers` | `largest`, `target`, `prompt_style` |
+//! | `gcd` | `digits` | `prompt_style` |
+//! | `linear_equation` | `digits` | `both_sides`, `fractions`, `prompt_style` |
+//! | `legs` | `kinds` | `most`, `question`, `prompt_style` |
+//! | `propositional_logic` | `connectives` | `variables`, `prompt_style` |
+//! | `knights_and_knaves` | `people` | `prompt_style` |
+//! | `sudoku` | `blanks` | `prompt_style` |
+//! | `maze` | `side` | `walls`, `prompt_style` |
+//!
+//! A size is a number, or a range of which each task draws its own, as `digits = [1, 4]`. [`Generator::levels`] makes
+//! one generator of each size. [`Generator::verifier`] is who grades the answers.
+//!
 //! A task has a *key*. Tasks are kept for evaluation by a hash of it, so that none of them, however often it is
 //! drawn, is among those to train on.
 

@@ -211,5 +211,8 @@ mod tests {
         let error = |json: &str| Rewards::new(&configs(json)).unwrap_err().to_string();
         assert!(error("[]").contains("[[reward]]"));
         assert!(error(r#"[{"verifier": "math"}, {"verifier": "math"}]"#).contains("`label`"));
+        assert!(error(r#"[{"verifier": "maze", "tag": ""}]"#).contains("tag is \"\""));
+        let unknown = r#"[{"verifier": "sudoku", "weight": 2, "extractor": "boxed"}]"#;
+        assert!(serde_json::from_str::<Vec<RewardConfig>>(unknown).is_err());
     }
 }

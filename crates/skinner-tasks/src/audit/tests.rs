@@ -67,11 +67,13 @@ fn what_is_planted_is_found() {
 
 #[test]
 fn two_verifiers_are_compared() {
-    let audit = audit(&planted(), &rewards(MATH), Some(&rewards(EXACT)), &Config::default());
+    // Of the second, a copy of the prompt ends with the answer for one of them alone. Tried are the answers, nothing, the
+    // copies, and one number and two.
+    let tasks = [task("What is half of 3?", "1.5"), task("Which decimal is 3/2", "1.5")];
+    let audit = audit(&tasks, &rewards(MATH), Some(&rewards(EXACT)), &Config::default());
     let found = audit.disagreement.unwrap();
-    // Of half of 3, `1.5` and `3/2` count for both tasks by one verifier, and as texts for one of them.
-    assert!(found.count > 0 && found.count < found.of, "{found:?}");
-    assert!(found.examples.iter().all(|example| example.detail.contains('|')));
+    assert_eq!((found.count, found.of, tasks_of(&found)), (1, 9, vec![1]));
+    assert!(found.examples[0].detail.contains(" | "), "{found:?}");
     let same = super::audit(&planted(), &rewards(MATH), Some(&rewards(MATH)), &Config::default());
     assert_eq!(same.disagreement.unwrap().count, 0);
 }

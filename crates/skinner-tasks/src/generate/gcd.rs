@@ -8,8 +8,8 @@ use skinner_core::Rng;
 use super::{GenerateError, Made, Make, PromptStyle, Sizes, numbers};
 use crate::Task;
 
-/// The greatest common divisor of two numbers. They are made of a common factor up to the root of the largest number,
-/// so that the answer is seldom 1. Its teacher follows Euclid:
+/// The greatest common divisor of two numbers. They are multiples, twice or more, of a common factor up to the root of
+/// the largest number, so that the answer is seldom 1 or one of the two. Its teacher follows Euclid:
 ///
 /// ```text
 /// gcd 84 36=84%36=12;36%12=0;12
@@ -37,7 +37,7 @@ impl Make for Gcd {
     fn draw(&self, rng: &mut Rng) -> Made {
         let largest = 10_usize.pow(self.digits.draw(rng) as u32) - 1;
         let factor = 1 + rng.below(largest.isqrt());
-        let multiple = |rng: &mut Rng| (factor * (1 + rng.below(largest / factor))) as i64;
+        let multiple = |rng: &mut Rng| (factor * (2 + rng.below(largest / factor - 1))) as i64;
         let (a, b) = (multiple(rng), multiple(rng));
         let question = format!("What is the greatest common divisor of {a} and {b}?");
         let prompt = self.prompt_style.prompt(&format!("gcd {a} {b}="), &question, "the number");

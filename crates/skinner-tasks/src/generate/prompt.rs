@@ -17,11 +17,12 @@ pub enum PromptStyle {
 impl PromptStyle {
     /// The prompt. `form` says what an answer looks like, as "the number".
     pub(super) fn prompt(self, plain: &str, question: &str, form: &str) -> Value {
+        let gap = if question.ends_with('\n') { "" } else { " " };
         let content = match self {
             Self::Plain => return Value::from(plain),
-            Self::Chat => format!("{question} Answer with {form} only."),
+            Self::Chat => format!("{question}{gap}Answer with {form} only."),
             Self::Reason => format!(
-                "{question} Think step by step, then give {form} within <answer> and </answer>."
+                "{question}{gap}Think step by step, then give {form} within <answer> and </answer>."
             ),
         };
         json!([{ "role": "user", "content": content }])

@@ -13,7 +13,7 @@ pub struct Sizes {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a size such as 3, or a range such as [1, 4]")]
 enum Written {
     One(usize),
     Range([usize; 2]),

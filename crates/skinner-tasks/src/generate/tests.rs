@@ -40,16 +40,20 @@ fn all() -> Vec<Generator> {
     OPTIONS.iter().map(|(name, options)| generator(name, options)).collect()
 }
 
+fn has_styles(name: &str) -> bool {
+    name != "addition" && name != "arithmetic"
+}
+
+fn styled(name: &str, options: &str, style: &str) -> Generator {
+    let separator = if options.is_empty() { "" } else { ", " };
+    generator(name, &format!("{options}{separator}\"prompt_style\": \"{style}\""))
+}
+
 /// All, in each style that they have.
 fn all_styles() -> Vec<Generator> {
-    let styled = |(name, options): &(&str, &str), style: &&str| {
-        let separator = if options.is_empty() { "" } else { ", " };
-        generator(name, &format!("{options}{separator}\"prompt_style\": \"{style}\""))
-    };
-    let has_styles = |name: &str| name != "addition" && name != "arithmetic";
     let with = OPTIONS.iter().filter(|(name, _)| has_styles(name));
-    let mut all: Vec<Generator> =
-        with.flat_map(|options| STYLES.iter().map(move |style| styled(options, style))).collect();
+    let styles = |(name, options): &(&str, &str)| STYLES.map(|style| styled(name, options, style));
+    let mut all: Vec<Generator> = with.flat_map(styles).collect();
     all.extend([generator("addition", ""), generator("arithmetic", "")]);
     all
 }
@@ -195,6 +199,20 @@ fn a_prompt_has_one_key() {
     }
 }
 
+/// Nor does the wording change the key.
+#[test]
+fn styles_share_their_keys() {
+    for (name, options) in OPTIONS.iter().filter(|(name, _)| has_styles(name)) {
+        let keys = |style: &str| {
+            let generator = styled(name, options, style);
+            let mut rng = SeedSequence::new(2).rng();
+            (0..50).map(|_| generator.draw(&mut rng).key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("plain"), keys("chat"));
+        assert_eq!(keys("plain"), keys("reason"));
+    }
+}
+
 #[test]
 fn levels_go_from_easy_to_hard() {
     for original in all() {
@@ -232,8 +250,13 @@ fn values_out_of_range_are_named() {
     check("maze", r#""walls": 0.9"#, "walls = 0.9");
     let options = r#""numbers": 2, "largest": 2, "target": 100"#;
     check("countdown", options, "target = 100");
-    let unknown = r#"{"name": "gcd", "digit": 2}"#;
-    assert!(serde_json::from_str::<Generator>(unknown).is_err());
+    let unread = |json: &str, expect: &str| {
+        let error = serde_json::from_str::<Generator>(json).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    };
+    unread(r#"{"name": "gcd", "digit": 2}"#, "`digit`");
+    unread(r#"{"name": "gcd", "digits": -1}"#, "a size such as 3");
+    unread(r#"{"name": "gcd", "digits": [1, 2, 3]}"#, "a size such as 3");
 }
 
 /// Whoever always says the same is right about half of the time.
