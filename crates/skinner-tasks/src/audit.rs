@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rewards, Task, Trace, columns, puzzle, text};
+use crate::{GradedSample, Rewards, Task, Trace, columns, puzzle, text};
 
 /// What an audit counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,9 +98,33 @@ impl Finding {
     }
 }
 
+/// What grades a completion of a task.
+pub type Grader<'a> = &'a dyn Fn(&Task, &Trace) -> GradedSample;
+
 /// Looks at tasks as `rewards` grades them, and at where `other` differs.
 pub fn audit(tasks: &[Task], rewards: &Rewards, other: Option<&Rewards>, config: &Config) -> Audit {
-    let mut auditor = Auditor { tasks, rewards, other, config, audit: empty(tasks, other) };
+    let grade = |rewards: &Rewards, task: &Task, trace: &Trace| {
+        rewards.grade(&[(task, trace)]).swap_remove(0)
+    };
+    let grader = |task: &Task, trace: &Trace| grade(rewards, task, trace);
+    match other {
+        None => audit_by(tasks, &grader, None, config),
+        Some(other) => {
+            let other = |task: &Task, trace: &Trace| grade(other, task, trace);
+            audit_by(tasks, &grader, Some(&other), config)
+        }
+    }
+}
+
+/// The same by functions, for verifiers that are not among [`Rewards`], as those of programs.
+pub fn audit_by(
+    tasks: &[Task],
+    grader: Grader<'_>,
+    other: Option<Grader<'_>>,
+    config: &Config,
+) -> Audit {
+    let mut auditor =
+        Auditor { tasks, grader, other, config, audit: empty(tasks, other.is_some()) };
     let references: Vec<Option<String>> = tasks.iter().map(reference).collect();
     for (task, reference) in references.iter().enumerate() {
         auditor.look_at_answer(task, reference.as_deref());
@@ -110,7 +134,7 @@ pub fn audit(tasks: &[Task], rewards: &Rewards, other: Option<&Rewards>, config:
     auditor.audit
 }
 
-fn empty(tasks: &[Task], other: Option<&Rewards>) -> Audit {
+fn empty(tasks: &[Task], compared: bool) -> Audit {
     let none = Finding { of: tasks.len(), ..Finding::default() };
     Audit {
         tasks: tasks.len(),
@@ -120,7 +144,7 @@ fn empty(tasks: &[Task], other: Option<&Rewards>) -> Audit {
         duplicates: none.clone(),
         ambiguous: none,
         trivial: Vec::new(),
-        disagreement: other.map(|_| Finding::default()),
+        disagreement: compared.then(Finding::default),
     }
 }
 
@@ -130,23 +154,16 @@ fn reference(task: &Task) -> Option<String> {
     answer.cloned().or_else(|| puzzle::solution(task))
 }
 
-/// What a completion got of a reward.
-#[derive(Clone, Copy, PartialEq)]
-enum Got {
-    Reward(f64),
-    Nothing,
-}
-
 struct Auditor<'a> {
     tasks: &'a [Task],
-    rewards: &'a Rewards,
-    other: Option<&'a Rewards>,
+    grader: Grader<'a>,
+    other: Option<Grader<'a>>,
     config: &'a Config,
     audit: Audit,
 }
 
 /// The first reason that a verifier gave, or what it failed of.
-fn reason(sample: &crate::GradedSample) -> String {
+fn reason(sample: &GradedSample) -> String {
     let said = sample.parts.first().map(|part| match part {
         Ok(reward) => reward.reason.clone(),
         Err(failed) => failed.to_string(),
@@ -155,9 +172,9 @@ fn reason(sample: &crate::GradedSample) -> String {
 }
 
 impl Auditor<'_> {
-    fn grade(&self, rewards: &Rewards, task: usize, completion: &str) -> crate::GradedSample {
+    fn grade(&self, grader: Grader<'_>, task: usize, completion: &str) -> GradedSample {
         let trace = Trace { completion: completion.to_owned(), ..Trace::default() };
-        rewards.grade(&[(&self.tasks[task], &trace)]).swap_remove(0)
+        grader(&self.tasks[task], &trace)
     }
 
     fn is_full(&self, reward: Option<f64>) -> bool {
@@ -179,7 +196,7 @@ impl Auditor<'_> {
         let Some(answer) = reference else {
             return self.note(|audit| &mut audit.without_answer, task, String::new());
         };
-        let sample = self.grade(self.rewards, task, answer);
+        let sample = self.grade(self.grader, task, answer);
         let detail = || format!("{:?}: {}", text::short(answer), reason(&sample));
         if sample.reward.is_none() {
             self.note(|audit| &mut audit.not_graded, task, detail());
@@ -221,7 +238,7 @@ impl Auditor<'_> {
             return false;
         };
         let accepts =
-            |task, answer: &str| self.is_full(self.grade(self.rewards, task, answer).reward);
+            |task, answer: &str| self.is_full(self.grade(self.grader, task, answer).reward);
         first != second && !(accepts(one, second) && accepts(two, first))
     }
 
@@ -231,7 +248,7 @@ impl Auditor<'_> {
         for task in 0..self.tasks.len() {
             let prompt = columns::prompt_text(&self.tasks[task]);
             let numbers = policies::numbers(&prompt);
-            let mut known: BTreeMap<String, Got> = BTreeMap::new();
+            let mut known: BTreeMap<String, Option<f64>> = BTreeMap::new();
             if let Some(answer) = &references[task] {
                 self.got(task, answer, &mut known);
             }
@@ -250,26 +267,24 @@ impl Auditor<'_> {
     }
 
     /// What a completion gets; one that is new is graded by the other rewards too.
-    fn got(&mut self, task: usize, text: &str, known: &mut BTreeMap<String, Got>) -> Got {
+    fn got(
+        &mut self,
+        task: usize,
+        text: &str,
+        known: &mut BTreeMap<String, Option<f64>>,
+    ) -> Option<f64> {
         if let Some(got) = known.get(text) {
             return *got;
         }
-        let sample = self.grade(self.rewards, task, text);
+        let sample = self.grade(self.grader, task, text);
         if let Some(other) = self.other {
             self.compare(task, text, &sample, &self.grade(other, task, text));
         }
-        let got = sample.reward.map_or(Got::Nothing, Got::Reward);
-        known.insert(text.to_owned(), got);
-        got
+        known.insert(text.to_owned(), sample.reward);
+        sample.reward
     }
 
-    fn compare(
-        &mut self,
-        task: usize,
-        completion: &str,
-        one: &crate::GradedSample,
-        other: &crate::GradedSample,
-    ) {
+    fn compare(&mut self, task: usize, completion: &str, one: &GradedSample, other: &GradedSample) {
         if let Some(finding) = &mut self.audit.disagreement {
             finding.of += 1;
         }
@@ -291,14 +306,8 @@ struct Tally {
 
 impl Tally {
     /// The best of what the policy's completions of a task got.
-    fn add(&mut self, got: &[Got], full: f64) {
-        let rewards = got.iter().filter_map(|got| match got {
-            Got::Reward(reward) => Some(*reward),
-            Got::Nothing => None,
-        });
-        let best = rewards.fold(None, |best: Option<f64>, reward| {
-            Some(best.map_or(reward, |best| best.max(reward)))
-        });
+    fn add(&mut self, got: &[Option<f64>], full: f64) {
+        let best = got.iter().flatten().copied().reduce(f64::max);
         if got.is_empty() {
             self.graded += 1;
         } else if let Some(best) = best {

@@ -110,7 +110,7 @@ pub struct DataSet {
     pub train: Vec<Task>,
     /// To evaluate on, in the order of their file.
     pub eval: Vec<Task>,
-    /// Rows of the training file whose prompt is in the file of evaluation: they are in neither list twice.
+    /// How many rows to train on were left out, as their prompt is in the file of evaluation.
     pub left_out: usize,
 }
 

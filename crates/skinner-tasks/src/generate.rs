@@ -266,7 +266,7 @@ impl Generator {
         self.make().validate()
     }
 
-    /// A task.
+    /// A task. The values must be valid.
     pub fn draw(&self, rng: &mut Rng) -> Made {
         self.make().draw(rng)
     }

@@ -113,6 +113,9 @@ impl Puzzle {
         };
         Ok(match verdict {
             Ok(reason) => Reward::new(self.config.correct, reason),
+            Err(_) if found.is_none() => {
+                Reward::new(self.config.wrong, "the completion holds no answer")
+            }
             Err(reason) => Reward::new(self.config.wrong, reason),
         })
     }

@@ -79,6 +79,24 @@ fn two_verifiers_are_compared() {
 }
 
 #[test]
+fn any_function_can_grade() {
+    let longer_than = |length: usize| {
+        move |_: &Task, trace: &Trace| {
+            let reward = f64::from(u8::from(trace.completion.len() > length));
+            GradedSample { reward: Some(reward), parts: vec![] }
+        }
+    };
+    let tasks = [task("a", "12"), task("b", "1234")];
+    let (two, three) = (longer_than(2), longer_than(3));
+    let audit = audit_by(&tasks, &two, Some(&three), &Config::default());
+    assert_eq!(tasks_of(&audit.unsolvable), [0]);
+    assert_eq!(audit.disagreement.unwrap().count, 0);
+    let audit = audit_by(&tasks, &longer_than(0), Some(&three), &Config::default());
+    assert_eq!(solved(&audit, "copy of the prompt"), 2);
+    assert!(audit.disagreement.unwrap().count > 0);
+}
+
+#[test]
 fn a_verifier_that_fails_is_no_wrong_answer() {
     let tasks = [task("x", "1"), task("y", "1")];
     let countdown = rewards(r#"[{"verifier": "countdown"}]"#);
