@@ -108,17 +108,14 @@ fn kto() -> Task {
 }
 
 /// Rewards by `reward` (JSON) of completions of sums; imitation first takes `sft` steps.
-fn grpo(config: GrpoConfig, reward: &str, sft: u64) -> GrpoTask {
-    let config = GrpoConfig {
-        num_generations: 8,
-        max_completion_length: 6,
-        sft_examples: 40,
-        train_items: 50,
-        eval_items: 4,
-        eval_items_on_the_way: 4,
-        ..config
-    };
-    let task = Generator::Addition(Addition { digits: 1, forgets: 0.5 });
+fn grpo(mut config: GrpoConfig, reward: &str, sft: u64) -> GrpoTask {
+    config.num_generations = 8;
+    config.max_completion_length = 6;
+    config.sft_examples = 40;
+    config.train_items = 50;
+    config.eval_items = 4;
+    config.eval_items_on_the_way = 4;
+    let task = Generator::Addition(Addition { digits: 1.into(), forgets: 0.5 });
     let reward: Vec<RewardConfig> = serde_json::from_str(reward).unwrap();
     let sft = TrainConfig { max_steps: sft, ..self::config() };
     GrpoTask { config, task, reward, sft: (sft.max_steps > 0).then_some(sft) }

@@ -35,3 +35,15 @@ pub(crate) fn texts(task: &Task, name: &str) -> Result<Vec<String>, Failed> {
 pub(crate) fn wrong(name: &str, must: &str) -> Failed {
     Failed(format!("column `{name}` must hold {must}"))
 }
+
+/// The prompt as one text: that of its messages, one after the other.
+pub(crate) fn prompt_text(task: &Task) -> String {
+    match &task.prompt {
+        Value::String(text) => text.clone(),
+        Value::Array(messages) => {
+            let contents = messages.iter().filter_map(|message| message.get("content")?.as_str());
+            contents.collect::<Vec<_>>().join("\n")
+        }
+        other => other.to_string(),
+    }
+}

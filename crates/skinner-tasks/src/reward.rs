@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::math::{self, Math};
+use crate::puzzle::{self, Kind, Puzzle};
 use crate::text::{self, Text};
 use crate::tool_calls::{self, ToolCalls};
 use crate::{Graded, Task, Trace};
@@ -17,6 +18,12 @@ pub enum VerifierConfig {
     Text(text::Config),
     /// Calls of tools.
     ToolCalls(tool_calls::Config),
+    /// Expressions of given numbers with a given value.
+    Countdown(puzzle::Config),
+    /// Completed sudokus.
+    Sudoku(puzzle::Config),
+    /// Shortest paths through mazes.
+    Maze(puzzle::Config),
 }
 
 /// One part of a reward.
@@ -64,12 +71,20 @@ pub enum RewardError {
     /// A verifier of calls of tools.
     #[error("reward `tool_calls`: {0}")]
     ToolCalls(#[from] tool_calls::ToolCallsError),
+    /// A verifier of puzzles.
+    #[error("reward of a puzzle: {0}")]
+    Puzzle(#[from] puzzle::PuzzleError),
 }
 
 enum Verifier {
     Math(Math),
     Text(Text),
     ToolCalls(ToolCalls),
+    Puzzle(Puzzle),
+}
+
+fn puzzle(kind: Kind, config: &puzzle::Config) -> Result<Verifier, puzzle::PuzzleError> {
+    Ok(Verifier::Puzzle(Puzzle::new(kind, config.clone())?))
 }
 
 struct Part {
@@ -119,6 +134,11 @@ impl Rewards {
                 VerifierConfig::ToolCalls(config) => {
                     ("tool_calls", Verifier::ToolCalls(ToolCalls::new(config.clone())?))
                 }
+                VerifierConfig::Countdown(config) => {
+                    ("countdown", puzzle(Kind::Countdown, config)?)
+                }
+                VerifierConfig::Sudoku(config) => ("sudoku", puzzle(Kind::Sudoku, config)?),
+                VerifierConfig::Maze(config) => ("maze", puzzle(Kind::Maze, config)?),
             };
             let label = config.label.clone().unwrap_or_else(|| name.to_owned());
             if !config.weight.is_finite() {
@@ -147,6 +167,7 @@ impl Rewards {
             Verifier::Math(math) => math.grade(task, trace),
             Verifier::Text(text) => text.grade(task, trace),
             Verifier::ToolCalls(calls) => calls.grade(task, trace),
+            Verifier::Puzzle(puzzle) => puzzle.grade(task, trace),
         };
         let parts: Vec<Graded> = self.parts.iter().map(grade).collect();
         let weighed = |(part, graded): (&Part, &Graded)| {
@@ -190,5 +211,8 @@ mod tests {
         let error = |json: &str| Rewards::new(&configs(json)).unwrap_err().to_string();
         assert!(error("[]").contains("[[reward]]"));
         assert!(error(r#"[{"verifier": "math"}, {"verifier": "math"}]"#).contains("`label`"));
+        assert!(error(r#"[{"verifier": "maze", "tag": ""}]"#).contains("tag is \"\""));
+        let unknown = r#"[{"verifier": "sudoku", "weight": 2, "extractor": "boxed"}]"#;
+        assert!(serde_json::from_str::<Vec<RewardConfig>>(unknown).is_err());
     }
 }

@@ -224,7 +224,7 @@ fn require_either(
 }
 
 /// The beginning of a text, for reasons.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut chars = text.chars();
     let mut beginning: String = chars.by_ref().take(LONGEST).collect();

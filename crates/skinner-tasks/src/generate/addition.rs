@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use skinner_core::Rng;
 
-use super::{GenerateError, Made, check};
+use super::{GenerateError, Made, Make, Sizes, check, numbers};
 use crate::Task;
 
 /// Sums of two numbers of so many digits. Its teacher writes the sum of each column, and forgets some carries:
@@ -18,14 +18,14 @@ use crate::Task;
 #[serde(default, deny_unknown_fields)]
 pub struct Addition {
     /// Digits of both numbers.
-    pub digits: usize,
+    pub digits: Sizes,
     /// The probability with which the teacher forgets each carry.
     pub forgets: f64,
 }
 
 impl Default for Addition {
     fn default() -> Self {
-        Self { digits: 3, forgets: 0.6 }
+        Self { digits: 3.into(), forgets: 0.6 }
     }
 }
 
@@ -34,31 +34,25 @@ fn digits(number: &str) -> impl Iterator<Item = u32> {
     number.bytes().rev().map(|byte| u32::from(byte - b'0'))
 }
 
-impl Addition {
-    pub(super) fn validate(&self) -> Result<(), GenerateError> {
-        check((1..=18).contains(&self.digits), "digits", self.digits, "1 to 18")?;
-        check((0.0..=1.0).contains(&self.forgets), "forgets", self.forgets, "0 to 1")
+impl Make for Addition {
+    fn validate(&self) -> Result<(), GenerateError> {
+        self.digits.check("digits", 1, 18, "1 to 18")?;
+        check((0.0..=1.0).contains(&self.forgets), "forgets", &self.forgets, "0 to 1")
     }
 
-    pub(super) fn draw(&self, rng: &mut Rng) -> Made {
-        let number = |rng: &mut Rng| -> String {
-            let first = char::from(b'1' + rng.below(9) as u8);
-            let rest = (1..self.digits).map(|_| char::from(b'0' + rng.below(10) as u8));
-            std::iter::once(first).chain(rest.collect::<Vec<_>>()).collect()
-        };
-        let (a, b) = (number(rng), number(rng));
-        let value = |x: &str| x.parse::<u64>().unwrap_or_default();
-        let sum = value(&a) + value(&b);
-        let key = if a <= b { format!("{a}+{b}") } else { format!("{b}+{a}") };
-        let task = Task {
-            prompt: Value::from(format!("{a}+{b}=")),
-            answer: Some(sum.to_string()),
-            ..Task::default()
-        };
-        Made { task, key }
+    fn draw(&self, rng: &mut Rng) -> Made {
+        let size = self.digits.draw(rng);
+        let (a, b) = (numbers::of_digits(size, rng), numbers::of_digits(size, rng));
+        let sum = a + b;
+        let key = format!("{}+{}", a.min(b), a.max(b));
+        Made::new(Value::from(format!("{a}+{b}=")), &sum, key)
     }
 
-    pub(super) fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {
+    fn sizes(&mut self) -> &mut Sizes {
+        &mut self.digits
+    }
+
+    fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {
         let (a, b) = task.prompt.as_str()?.strip_suffix('=')?.split_once('+')?;
         if ![a, b].iter().all(|x| x.bytes().all(|byte| byte.is_ascii_digit())) {
             return None;

@@ -1,11 +1,9 @@
 //! One operation on small numbers, asked in words: what an instructed model nearly can.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use skinner_core::Rng;
 
-use super::{GenerateError, Made, check};
-use crate::Task;
+use super::{GenerateError, Made, Make, PromptStyle, Sizes, check};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,26 +22,33 @@ pub enum Operation {
 #[serde(default, deny_unknown_fields)]
 pub struct Arithmetic {
     /// Digits of each number, at most.
-    pub digits: usize,
+    pub digits: Sizes,
     /// Which are asked for, each as often.
     pub operations: Vec<Operation>,
 }
 
 impl Default for Arithmetic {
     fn default() -> Self {
-        Self { digits: 1, operations: vec![Operation::Add, Operation::Multiply, Operation::Max] }
+        Self {
+            digits: 1.into(),
+            operations: vec![Operation::Add, Operation::Multiply, Operation::Max],
+        }
     }
 }
 
-impl Arithmetic {
-    pub(super) fn validate(&self) -> Result<(), GenerateError> {
-        check((1..=9).contains(&self.digits), "digits", self.digits, "1 to 9")?;
+impl Make for Arithmetic {
+    fn sizes(&mut self) -> &mut Sizes {
+        &mut self.digits
+    }
+
+    fn validate(&self) -> Result<(), GenerateError> {
+        self.digits.check("digits", 1, 9, "1 to 9")?;
         check(!self.operations.is_empty(), "operations", "[]", "at least one")
     }
 
-    pub(super) fn draw(&self, rng: &mut Rng) -> Made {
+    fn draw(&self, rng: &mut Rng) -> Made {
         let operation = self.operations[rng.below(self.operations.len())];
-        let below = 10usize.pow(self.digits as u32);
+        let below = 10usize.pow(self.digits.draw(rng) as u32);
         let mut numbers: Vec<usize> = (0..if operation == Operation::Max { 3 } else { 2 })
             .map(|_| rng.below(below))
             .collect();
@@ -57,12 +62,7 @@ impl Arithmetic {
             }
         };
         numbers.sort_unstable();
-        let content = format!("{question} Answer with the number only.");
-        let task = Task {
-            prompt: json!([{ "role": "user", "content": content }]),
-            answer: Some(answer.to_string()),
-            ..Task::default()
-        };
-        Made { task, key: format!("{operation:?} {numbers:?}") }
+        let prompt = PromptStyle::Chat.prompt("", &question, "the number");
+        Made::new(prompt, &answer, format!("{operation:?} {numbers:?}"))
     }
 }
