@@ -16,6 +16,8 @@ mod lm_samples;
 mod lm_train;
 mod recipe;
 mod train;
+#[cfg(feature = "lm")]
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +68,12 @@ enum Command {
         after_help = "Examples:\n  skinner serve --model smollm2-135m-instruct\n  skinner serve --model runs/dpo-smollm2-hh-seed-0 --name mine --port 0 --json\n\nThen:\n  curl localhost:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'"
     )]
     Serve(lm::ServeArgs),
+    /// Grade completions with a verifier: JSON lines in, JSON lines out
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Each line of stdin is an object with `completion`, and what the verifier needs: `answer`, `tests`, ...\nEach line of stdout is `{\"reward\": ..., \"reason\": ...}`, or `{\"failed\": ...}`.\n\nExamples:\n  echo '{\"completion\": \"so it is 12\", \"answer\": \"12\"}' | skinner verify --reward math\n  skinner verify --reward code --set partial_credit=true < items.jsonl"
+    )]
+    Verify(verify::VerifyArgs),
     /// List environments, algorithms, recipes or models
     List {
         /// What to list
@@ -211,6 +219,11 @@ const INTERRUPTED: u8 = 130;
 
 #[expect(clippy::print_stderr, reason = "the binary is where errors are printed")]
 fn main() -> ExitCode {
+    // Before anything else, while there is one thread: the sandbox starts this program again.
+    #[cfg(feature = "lm")]
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == skinner_tasks::HELPER) {
+        return skinner_tasks::sandbox::helper_main();
+    }
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -247,6 +260,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Chat(args) => lm::chat(&args).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "lm")]
         Command::Serve(args) => lm::serve(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "lm")]
+        Command::Verify(args) => verify::verify(&args).map(|()| ExitCode::SUCCESS),
         Command::List { what, json } => {
             list::list(what, json)?;
             Ok(ExitCode::SUCCESS)

@@ -18,5 +18,5 @@ mod task;
 pub mod text;
 pub mod tool_calls;
 
-pub use reward::{GradedSample, RewardConfig, RewardError, Rewards, VerifierConfig};
+pub use reward::{GradedSample, HELPER, RewardConfig, RewardError, Rewards, VerifierConfig};
 pub use task::{Failed, Graded, Reward, Task, Trace};

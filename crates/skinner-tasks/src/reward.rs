@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{CodeConfig, CodeError, CodeVerifier};
+use crate::external::{ExternalConfig, ExternalError, ExternalReward};
 use crate::math::{self, Math};
 use crate::puzzle::{self, Kind, Puzzle};
+use crate::sandbox::Helper;
 use crate::text::{self, Text};
 use crate::tool_calls::{self, ToolCalls};
 use crate::{Graded, Task, Trace};
@@ -20,6 +23,10 @@ pub enum VerifierConfig {
     ToolCalls(tool_calls::Config),
     /// Expressions of given numbers with a given value.
     Countdown(puzzle::Config),
+    /// Programs against tests, in a sandbox.
+    Code(CodeConfig),
+    /// A program or a service of the user's.
+    External(ExternalConfig),
     /// Completed sudokus.
     Sudoku(puzzle::Config),
     /// Shortest paths through mazes.
@@ -71,6 +78,12 @@ pub enum RewardError {
     /// A verifier of calls of tools.
     #[error("reward `tool_calls`: {0}")]
     ToolCalls(#[from] tool_calls::ToolCallsError),
+    /// A verifier of programs.
+    #[error("reward `code`: {0}")]
+    Code(#[from] CodeError),
+    /// A program or a service of the user's.
+    #[error("reward `external`: {0}")]
+    External(#[from] ExternalError),
     /// A verifier of puzzles.
     #[error("reward of a puzzle: {0}")]
     Puzzle(#[from] puzzle::PuzzleError),
@@ -81,7 +94,13 @@ enum Verifier {
     Text(Text),
     ToolCalls(ToolCalls),
     Puzzle(Puzzle),
+    Code(Box<CodeVerifier>),
+    External(Box<ExternalReward>),
 }
+
+/// What the sandbox starts itself by: this very program, whose `main` must answer to it first, see
+/// [`helper_main`](crate::sandbox::helper_main).
+pub const HELPER: &str = "sandbox-helper";
 
 fn puzzle(kind: Kind, config: &puzzle::Config) -> Result<Verifier, puzzle::PuzzleError> {
     Ok(Verifier::Puzzle(Puzzle::new(kind, config.clone())?))
@@ -134,6 +153,14 @@ impl Rewards {
                 VerifierConfig::ToolCalls(config) => {
                     ("tool_calls", Verifier::ToolCalls(ToolCalls::new(config.clone())?))
                 }
+                VerifierConfig::Code(config) => {
+                    let verifier = CodeVerifier::new(config.clone(), Helper::own(HELPER))?;
+                    ("code", Verifier::Code(Box::new(verifier)))
+                }
+                VerifierConfig::External(config) => {
+                    let reward = ExternalReward::new(config.clone())?;
+                    ("external", Verifier::External(Box::new(reward)))
+                }
                 VerifierConfig::Countdown(config) => {
                     ("countdown", puzzle(Kind::Countdown, config)?)
                 }
@@ -157,24 +184,38 @@ impl Rewards {
         self.parts.iter().map(|part| &part.label[..]).collect()
     }
 
-    /// Grades samples; a verifier that fails on one leaves the others alone.
+    /// Grades samples; a verifier that fails on one leaves the others alone. Programs run on as many threads as
+    /// there are cores.
     pub fn grade(&self, samples: &[(&Task, &Trace)]) -> Vec<GradedSample> {
-        samples.iter().map(|(task, trace)| self.grade_one(task, trace)).collect()
+        let by_part: Vec<Vec<Graded>> =
+            self.parts.iter().map(|part| part.verifier.grade(samples)).collect();
+        let of_sample = |i: usize| {
+            let parts: Vec<Graded> = by_part.iter().map(|graded| graded[i].clone()).collect();
+            let weighed = |(part, graded): (&Part, &Graded)| {
+                graded.as_ref().ok().map(|reward| part.weight * reward.reward)
+            };
+            GradedSample { reward: self.parts.iter().zip(&parts).map(weighed).sum(), parts }
+        };
+        (0..samples.len()).map(of_sample).collect()
     }
+}
 
-    fn grade_one(&self, task: &Task, trace: &Trace) -> GradedSample {
-        let grade = |part: &Part| match &part.verifier {
-            Verifier::Math(math) => math.grade(task, trace),
-            Verifier::Text(text) => text.grade(task, trace),
-            Verifier::ToolCalls(calls) => calls.grade(task, trace),
-            Verifier::Puzzle(puzzle) => puzzle.grade(task, trace),
+impl Verifier {
+    fn grade(&self, samples: &[(&Task, &Trace)]) -> Vec<Graded> {
+        let each = |one: &dyn Fn(&Task, &Trace) -> Graded| {
+            samples.iter().map(|(task, trace)| one(task, trace)).collect()
         };
-        let parts: Vec<Graded> = self.parts.iter().map(grade).collect();
-        let weighed = |(part, graded): (&Part, &Graded)| {
-            graded.as_ref().ok().map(|reward| part.weight * reward.reward)
-        };
-        let reward = self.parts.iter().zip(&parts).map(weighed).sum();
-        GradedSample { reward, parts }
+        match self {
+            Self::Math(math) => each(&|task, trace| math.grade(task, trace)),
+            Self::Text(text) => each(&|task, trace| text.grade(task, trace)),
+            Self::ToolCalls(calls) => each(&|task, trace| calls.grade(task, trace)),
+            Self::Puzzle(puzzle) => each(&|task, trace| puzzle.grade(task, trace)),
+            Self::Code(code) => {
+                let threads = std::thread::available_parallelism().map_or(1, usize::from);
+                code.grade_all(samples, threads)
+            }
+            Self::External(external) => external.grade_batch(samples),
+        }
     }
 }
 

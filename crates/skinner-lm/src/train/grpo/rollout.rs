@@ -140,21 +140,33 @@ impl Data {
         for ((task, request), completed) in tasks.into_iter().zip(requests).zip(completed) {
             let (completions, texts) = completed.into_iter().unzip();
             let prompt = request.prompt;
-            let mut group = Group { prompt, task, completions, texts, graded: vec![] };
-            let traces: Vec<Trace> = group.traces().collect();
-            let pairs: Vec<_> = traces.iter().map(|trace| (&group.task, trace)).collect();
-            group.graded = self.rewards.grade(&pairs);
-            for (graded, trace) in group.graded.iter_mut().zip(&traces) {
-                if config.overlong_cache > 0
-                    && let Some(reward) = &mut graded.reward
-                {
+            groups.push(Group { prompt, task, completions, texts, graded: vec![] });
+        }
+        self.grade(&mut groups);
+        Ok(groups)
+    }
+
+    /// All at once: programs are run side by side.
+    fn grade(&self, groups: &mut [Group]) {
+        let config = &self.task.config;
+        let traces: Vec<Vec<Trace>> = groups.iter().map(|group| group.traces().collect()).collect();
+        let all = groups.iter().zip(&traces);
+        let pairs: Vec<_> = all
+            .flat_map(|(group, traces)| traces.iter().map(|trace| (&group.task, trace)))
+            .collect();
+        let mut graded = self.rewards.grade(&pairs);
+        if config.overlong_cache > 0 {
+            for (graded, (_, trace)) in graded.iter_mut().zip(&pairs) {
+                if let Some(reward) = &mut graded.reward {
                     let most = config.max_completion_length;
                     *reward += soft_overlong(trace.tokens, most, config.overlong_cache);
                 }
             }
-            groups.push(group);
         }
-        Ok(groups)
+        let mut graded = graded.into_iter();
+        for group in groups {
+            group.graded = graded.by_ref().take(group.completions.len()).collect();
+        }
     }
 
     /// A batch of graded completions, groups one after the other.
