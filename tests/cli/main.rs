@@ -9,6 +9,8 @@ mod files;
 mod lm;
 #[cfg(feature = "lm")]
 mod lm_train;
+#[cfg(feature = "lm")]
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

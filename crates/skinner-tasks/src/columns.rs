@@ -6,7 +6,9 @@ use crate::{Failed, Task};
 
 pub(crate) fn column<'a>(task: &'a Task, name: &str) -> Result<&'a Value, Failed> {
     task.columns.get(name).ok_or_else(|| {
-        let there: Vec<&str> = task.columns.keys().map(String::as_str).collect();
+        // Other parts of a build decide whether the map keeps the order of the data set.
+        let mut there: Vec<&str> = task.columns.keys().map(String::as_str).collect();
+        there.sort_unstable();
         Failed(format!("the task has no column `{name}`; it has [{}]", there.join(", ")))
     })
 }
