@@ -368,7 +368,8 @@ impl Trainer {
     /// One optimizer step; of a run with verifiable rewards, one batch of completions and the steps on it.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite; nothing has changed then. Completions that cannot be drawn or graded.
+    /// A loss or gradient that is not finite; that optimizer step has changed nothing then. Completions that cannot
+    /// be drawn or graded.
     pub fn iteration(&mut self) -> Result<Metrics, LmError> {
         if let Some(imitation) = &mut self.imitation
             && self.step < imitation.steps

@@ -12,7 +12,6 @@ use skinner_core::{Metrics, SeedSequence};
 use skinner_tasks::{Rewards, Task as Exercise};
 
 pub use config::{Convention, GrpoConfig, GrpoTask};
-pub use evaluate::Evaluated;
 use rollout::Sample;
 
 use super::{Learner, STREAM_ROLLOUTS, STREAM_TASKS, Sequence, TrainConfig};

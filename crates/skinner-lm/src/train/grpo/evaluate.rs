@@ -14,10 +14,9 @@ use crate::train::Learner;
 const TOGETHER: usize = 128;
 
 /// Completions of a task, graded.
-#[derive(Clone, Debug)]
-pub struct Evaluated {
+struct Evaluated {
     /// Of each completion: its text, whether its reward is at least 1, and its length.
-    pub completions: Vec<(String, bool, usize, bool)>,
+    completions: Vec<(String, bool, usize)>,
 }
 
 impl Data {
@@ -87,7 +86,7 @@ impl Data {
                         let trace = Trace { completion: text, tokens, truncated };
                         let graded = self.rewards.grade(&[(task, &trace)]);
                         let solved = graded[0].reward.is_some_and(|reward| reward >= 1.0);
-                        (trace.completion, solved, tokens, truncated)
+                        (trace.completion, solved, tokens)
                     })
                     .collect();
                 done.push(Evaluated { completions });

@@ -213,7 +213,7 @@ impl Data {
         if share > self.task.config.max_failed {
             let why =
                 graded().flat_map(|graded| &graded.parts).find_map(|part| part.as_ref().err());
-            return Err(LmError::Config(format!(
+            return Err(LmError::Sampling(format!(
                 "grading failed on {failed} samples of a step, a share of {share:.2}, more than max_failed = {}; \
                  the first: {}",
                 self.task.config.max_failed,
