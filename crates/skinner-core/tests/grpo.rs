@@ -12,10 +12,8 @@ use skinner_core::objective::kl::KlEstimator;
 
 const LOG_PROB: [f64; 12] =
     [-1.0, -2.0, -0.4, -0.5, -0.25, -9.0, -1.5, -7.0, -8.0, -2.0, -2.0, -2.0];
-const OLD: [f64; 12] =
-    [-1.3, -2.05, -0.1, -0.2, -0.3, -9.0, -1.8, -7.0, -8.0, -2.05, -2.05, -2.05];
-const REF: [f64; 12] =
-    [-0.9, -1.9, -0.3, -0.4, -0.15, -8.9, -1.4, -6.9, -7.9, -1.9, -1.9, -1.9];
+const OLD: [f64; 12] = [-1.3, -2.05, -0.1, -0.2, -0.3, -9.0, -1.8, -7.0, -8.0, -2.05, -2.05, -2.05];
+const REF: [f64; 12] = [-0.9, -1.9, -0.3, -0.4, -0.15, -8.9, -1.4, -6.9, -7.9, -1.9, -1.9, -1.9];
 const ADVANTAGE: [f64; 4] = [0.8, -0.7, 0.5, -0.4];
 /// Tokens of each sequence that count.
 const LENGTHS: [usize; 4] = [3, 2, 1, 0];
@@ -51,11 +49,8 @@ fn config<F: Real>(
     surrogate: Surrogate<F>,
     kl: Option<bool>,
 ) -> PolicyLoss<F> {
-    let kl = kl.map(|times_ratio| KlTerm {
-        estimator: KlEstimator::K3,
-        beta: F::of(0.04),
-        times_ratio,
-    });
+    let kl =
+        kl.map(|times_ratio| KlTerm { estimator: KlEstimator::K3, beta: F::of(0.04), times_ratio });
     PolicyLoss { level, surrogate, normalisation: loss_type.normalisation(), kl }
 }
 

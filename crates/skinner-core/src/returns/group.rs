@@ -82,10 +82,8 @@ mod tests {
     /// Source: the formulas with TRL's and verl's conventions, in double precision.
     #[test]
     fn worked_numbers() {
-        let (trl, verl) = (
-            Deviation { sample: true, epsilon: 1e-4 },
-            Deviation { sample: true, epsilon: 1e-6 },
-        );
+        let (trl, verl) =
+            (Deviation { sample: true, epsilon: 1e-4 }, Deviation { sample: true, epsilon: 1e-6 });
         let population = Deviation { sample: false, epsilon: 1e-4 };
         let rewards = [0.5, 0.25, 1.0, 0.0];
         let expected = [
