@@ -9,6 +9,7 @@ mod files;
 mod lm;
 #[cfg(feature = "lm")]
 mod lm_train;
+mod tabular;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

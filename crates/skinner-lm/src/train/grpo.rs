@@ -49,9 +49,8 @@ pub struct Data {
 pub fn worked_examples(grpo: &GrpoTask, root: &SeedSequence) -> Result<Dataset, LmError> {
     let tasks = root.child(STREAM_TASKS);
     let generator = &grpo.task;
-    let invalid = |error: skinner_tasks::generate::GenerateError| {
-        LmError::Config(format!("task: {error}"))
-    };
+    let invalid =
+        |error: skinner_tasks::generate::GenerateError| LmError::Config(format!("task: {error}"));
     generator.validate().map_err(invalid)?;
     let mut train = Vec::with_capacity(grpo.config.sft_examples);
     // A model from random weights takes its tokens from here, so there is at least one.

@@ -44,8 +44,9 @@ impl Arithmetic {
     pub(super) fn draw(&self, rng: &mut Rng) -> Made {
         let operation = self.operations[rng.below(self.operations.len())];
         let below = 10usize.pow(self.digits as u32);
-        let mut numbers: Vec<usize> =
-            (0..if operation == Operation::Max { 3 } else { 2 }).map(|_| rng.below(below)).collect();
+        let mut numbers: Vec<usize> = (0..if operation == Operation::Max { 3 } else { 2 })
+            .map(|_| rng.below(below))
+            .collect();
         let (question, answer) = match (operation, &numbers[..]) {
             (Operation::Add, [a, b, ..]) => (format!("What is {a} + {b}?"), a + b),
             (Operation::Multiply, [a, b, ..]) => (format!("What is {a} * {b}?"), a * b),

@@ -66,10 +66,8 @@ fn a_forgetful_teacher_is_often_wrong() {
 
 #[test]
 fn a_generator_with_few_tasks_says_so() {
-    let generator = Generator::Arithmetic(Arithmetic {
-        digits: 1,
-        operations: vec![Operation::Add],
-    });
+    let generator =
+        Generator::Arithmetic(Arithmetic { digits: 1, operations: vec![Operation::Add] });
     let error = generator.held_out(&SeedSequence::new(0), 500).unwrap_err();
     assert!(error.to_string().contains("500 were asked for"), "{error}");
     let bad = Generator::Addition(Addition { digits: 0, ..Addition::default() });

@@ -158,7 +158,8 @@ impl GrpoTask {
         if let Some(sft) = &self.sft {
             sft.validate().map_err(|error| invalid("sft", error.to_string()))?;
             if self.config.beta > 0.0 {
-                let what = "a divergence from the model after [sft] cannot be had: that model is not kept";
+                let what =
+                    "a divergence from the model after [sft] cannot be had: that model is not kept";
                 return Err(LmError::Config(format!("beta = {}: {what}", self.config.beta)));
             }
         }

@@ -34,7 +34,8 @@ impl Data {
         let Some(done) = self.complete_all(learner, items, 1, &greedy, stop)? else {
             return Ok(None);
         };
-        let solved: Vec<f64> = done.iter().map(|e| f64::from(u8::from(e.completions[0].1))).collect();
+        let solved: Vec<f64> =
+            done.iter().map(|e| f64::from(u8::from(e.completions[0].1))).collect();
         let mut rng = Rng::new(0);
         let mean_of = |x: &[f64]| statistics::mean(x);
         let (low, high) = statistics::bootstrap_interval(&[&solved], mean_of, 0.95, 2000, &mut rng);

@@ -199,7 +199,8 @@ impl Data {
         let share = failed as f64 / graded().count().max(1) as f64;
         metrics.set("rewards/failed", failed as f64);
         if share > self.task.config.max_failed {
-            let why = graded().flat_map(|graded| &graded.parts).find_map(|part| part.as_ref().err());
+            let why =
+                graded().flat_map(|graded| &graded.parts).find_map(|part| part.as_ref().err());
             return Err(LmError::Config(format!(
                 "grading failed on {failed} samples of a step, a share of {share:.2}, more than max_failed = {}; \
                  the first: {}",
@@ -299,13 +300,16 @@ impl Data {
 
     fn describe(&self, groups: &[Group], metrics: &mut Metrics) {
         let rewards: Vec<f64> = groups.iter().flat_map(Group::rewards).collect();
-        let spread: Vec<f64> = groups.iter().map(|group| deviation(&group.rewards(), true)).collect();
+        let spread: Vec<f64> =
+            groups.iter().map(|group| deviation(&group.rewards(), true)).collect();
         metrics.set("reward", statistics::mean(&rewards));
         metrics.set("reward_std", statistics::mean(&spread));
         for (i, label) in self.rewards.labels().into_iter().enumerate() {
             let parts = groups.iter().flat_map(|group| &group.graded);
-            let values: Vec<f64> =
-                parts.filter_map(|graded| graded.parts[i].as_ref().ok()).map(|r| r.reward).collect();
+            let values: Vec<f64> = parts
+                .filter_map(|graded| graded.parts[i].as_ref().ok())
+                .map(|r| r.reward)
+                .collect();
             metrics.set(format!("rewards/{label}/mean"), statistics::mean(&values));
         }
         let all = || groups.iter().flat_map(|group| &group.completions);
