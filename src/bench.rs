@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
-use skinner_algos::{Algorithm, AlgorithmConfig, Policy, PolicyConfig, ppo};
+use skinner_algos::{Algorithm, AlgorithmConfig, Policy, PolicyConfig, TableLearner, ppo, tabular};
 use skinner_core::{Actions, Rng, SeedSequence, Space, StepBatch, VecEnv};
 use skinner_envs::catalog::{self, EnvConfig};
 use skinner_nn::ActorCriticTape;
@@ -30,6 +30,8 @@ pub(crate) enum Part {
     Updates,
     /// Whole PPO for 1 to 4,096 environments
     Ppo,
+    /// Updates of a table by Q-learning on one thread
+    Tabular,
     /// A language model's training, decoding and prefill; measured only when asked for
     #[cfg(feature = "lm")]
     Lm,
@@ -83,6 +85,14 @@ pub(crate) fn bench(
         for num_envs in [1, 4, 16, 64, 256, 1024, 4096] {
             let rate = ppo_steps(num_envs, seconds)?;
             put(&format!("ppo_steps_per_second/num_envs-{num_envs}"), rate, "steps/s")?;
+        }
+    }
+    if wanted(Part::Tabular) {
+        for id in ["FrozenLake-v1", "Taxi-v4"] {
+            for decay in [0.0, 0.7] {
+                let name = format!("q_learning_updates_per_second/{id}/decay-{decay}");
+                put(&name, q_learning_updates(id, decay, seconds)?, "updates/s")?;
+            }
         }
     }
     #[cfg(feature = "lm")]
@@ -150,6 +160,23 @@ fn inference(seconds: f64) -> anyhow::Result<f64> {
         Ok(100)
     })?;
     Ok(1.0 / per_second)
+}
+
+/// Steps a second of Q-learning with ε-greedy exploration, each of which is an update.
+fn q_learning_updates(id: &str, decay: f64, seconds: f64) -> anyhow::Result<f64> {
+    let seed = SeedSequence::new(1);
+    let mut envs = catalog::make(&EnvConfig::from_id(id)?, 1, &seed, 1)?;
+    let config = tabular::Config {
+        total_steps: u64::MAX,
+        learning_rate_decay: decay,
+        ..tabular::Config::default()
+    };
+    let mut agent = TableLearner::new(config, envs.as_mut(), &seed)?;
+    rate(seconds, || {
+        let before = agent.env_steps();
+        agent.iteration(envs.as_mut())?;
+        Ok(agent.env_steps() - before)
+    })
 }
 
 fn cartpole_ppo(config: ppo::Config) -> anyhow::Result<(Algorithm, Box<dyn VecEnv>)> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use skinner_algos::{Policy, STREAM_EVAL, evaluate_until};
+use skinner_algos::{Greedy, STREAM_EVAL, evaluate_until};
 use skinner_core::running::RunningMoments;
 use skinner_core::scene::Scene;
 use skinner_core::{Metrics, SeedSequence, statistics};
@@ -51,7 +51,7 @@ impl Played {
 /// Plays `episodes` with the greedy policy; `None` if `stop` came first.
 pub(crate) fn play(
     recipe: &Recipe,
-    policy: &Policy,
+    policy: &dyn Greedy,
     moments: Option<&RunningMoments>,
     episodes: usize,
     seed: &SeedSequence,
@@ -79,7 +79,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     args.device.expect_cpu()?;
     let checkpoint = find_checkpoint(&run_dir, &args.checkpoint)?;
     let (algorithm, envs) = train::load(&recipe, &checkpoint)?;
-    let (policy, moments) = (&algorithm.learner().policy, envs.obs_statistics());
+    let (policy, moments) = (&*algorithm.greedy(), envs.obs_statistics());
     let seed = stream_final(&SeedSequence::new(args.seed.unwrap_or(recipe.run.seed)));
     if args.render.is_some() || args.show {
         let (scenes, pace) =
@@ -173,7 +173,7 @@ pub(crate) fn find_checkpoint(
 /// Pictures of one episode.
 fn record(
     recipe: &Recipe,
-    policy: &Policy,
+    policy: &dyn Greedy,
     moments: Option<&RunningMoments>,
     seed: &SeedSequence,
 ) -> anyhow::Result<Vec<Scene>> {

@@ -4,6 +4,7 @@ mod bench;
 #[cfg(feature = "lm")]
 mod bench_lm;
 mod evaluate;
+mod exact;
 mod interrupt;
 mod list;
 #[cfg(feature = "lm")]
@@ -15,6 +16,7 @@ mod lm_samples;
 #[cfg(feature = "lm")]
 mod lm_train;
 mod recipe;
+mod solve;
 mod train;
 #[cfg(feature = "lm")]
 mod verify;
@@ -82,6 +84,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Solve a finite environment exactly: the optimal policy, its values and its return
+    #[command(
+        after_help = "Examples:\n  skinner solve FrozenLake-v1 --gamma 0.99\n  skinner solve FrozenLake-v1 --set is_slippery=false\n  skinner solve my-table.toml --gamma 0.9 --json"
+    )]
+    Solve(SolveArgs),
     /// Print a recipe as it would run, with every default
     Show {
         /// A recipe's name (see `skinner list recipes`) or the path of a TOML file
@@ -189,6 +196,21 @@ pub(crate) struct EvalArgs {
 }
 
 #[derive(clap::Args)]
+pub(crate) struct SolveArgs {
+    /// An environment's id (see `skinner list envs`), or a file with a table (.toml or .json)
+    env: String,
+    /// Discount
+    #[arg(long, default_value_t = 1.0)]
+    gamma: f64,
+    /// Change an option of the environment
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 struct ReportArgs {
     /// Run directories
     #[arg(required = true)]
@@ -266,6 +288,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             list::list(what, json)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Solve(args) => solve::solve(&args).map(|()| ExitCode::SUCCESS),
         Command::Show { recipe, sets } => {
             let recipe = recipe::AnyRecipe::load(&recipe, &sets, None)?;
             out(recipe.to_toml()?.trim_end())?;

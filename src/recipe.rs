@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, ppo, reinforce};
+use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, ppo, reinforce, tabular};
 use skinner_core::running::RunningMoments;
 use skinner_core::wrappers::{ClipAction, FrameStack, Normalize, NormalizeConfig, RescaleAction};
 use skinner_core::{SeedSequence, Space, VecEnv};
@@ -36,12 +36,14 @@ macro_rules! embedded {
 embedded![
     "a2c-acrobot",
     "a2c-cartpole",
+    "double-q-learning-frozenlake",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh-tiny",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
+    "monte-carlo-blackjack",
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
@@ -52,9 +54,14 @@ embedded![
     "pretrain-shakespeare",
     #[cfg(feature = "lm")]
     "pretrain-shakespeare-tiny",
+    "q-learning-cliffwalking",
+    "q-learning-frozenlake",
+    "q-learning-frozenlake8x8",
+    "q-learning-taxi",
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
+    "sarsa-cliffwalking",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k",
     #[cfg(feature = "lm")]
@@ -97,7 +104,7 @@ pub(crate) struct RunConfig {
 const RUN_KEYS: [&str; 6] = ["description", "algorithm", "seed", "log_every", "wrappers", "eval"];
 
 /// Transformations between environment and agent.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Wrappers {
     /// Observations shown at once.
@@ -237,6 +244,15 @@ impl Recipe {
             AlgorithmName::Ppo => {
                 AlgorithmConfig::Ppo(decode::<ppo::Config>(table, &also, origin)?)
             }
+            AlgorithmName::QLearning
+            | AlgorithmName::DoubleQLearning
+            | AlgorithmName::Sarsa
+            | AlgorithmName::ExpectedSarsa
+            | AlgorithmName::MonteCarlo => {
+                let method = run.algorithm.tabular_method().unwrap_or_default();
+                let config = decode::<tabular::Config>(table, &also, origin)?;
+                AlgorithmConfig::Tabular(tabular::Config { method, ..config })
+            }
         };
         let recipe = Self { name, run, env, algorithm };
         recipe.validate().with_context(|| origin.to_owned())?;
@@ -246,6 +262,12 @@ impl Recipe {
     fn validate(&self) -> anyhow::Result<()> {
         self.algorithm.validate()?;
         let wrappers = &self.run.wrappers;
+        if self.algorithm.policy().is_none() && *wrappers != Wrappers::default() {
+            bail!(
+                "wrappers do not go with {}: a table is learned from the environment's own observations and rewards",
+                self.run.algorithm.as_str()
+            );
+        }
         if !(1..=1024).contains(&wrappers.frame_stack) {
             let depth = wrappers.frame_stack;
             bail!(
@@ -317,8 +339,9 @@ impl Recipe {
 
     fn wrap(&self, mut envs: Box<dyn VecEnv>) -> anyhow::Result<Box<dyn VecEnv>> {
         let wrappers = &self.run.wrappers;
-        let squashed =
-            self.algorithm.policy().exploration == skinner_algos::Exploration::SquashedGaussian;
+        let squashed = self.algorithm.policy().is_some_and(|policy| {
+            policy.exploration == skinner_algos::Exploration::SquashedGaussian
+        });
         if matches!(envs.action_space(), Space::Box { .. }) {
             // A squashed policy acts in (-1, 1); any other one may leave the bounds.
             envs = if wrappers.rescale_action || squashed {
@@ -379,14 +402,14 @@ struct Nested {
 }
 
 /// `env = "CartPole-v1"` is short for `env.id`.
-fn expand_env(table: &mut Table) {
+pub(crate) fn expand_env(table: &mut Table) {
     if let Some(Value::String(id)) = table.get("env") {
         let env = Table::from_iter([("id".to_owned(), Value::String(id.clone()))]);
         table.insert("env".into(), Value::Table(env));
     }
 }
 
-fn decode_env(table: &mut Table, origin: &str) -> anyhow::Result<EnvConfig> {
+pub(crate) fn decode_env(table: &mut Table, origin: &str) -> anyhow::Result<EnvConfig> {
     expand_env(table);
     let mut env = match table.remove("env") {
         Some(Value::Table(env)) => env,
@@ -400,10 +423,26 @@ fn decode_env(table: &mut Table, origin: &str) -> anyhow::Result<EnvConfig> {
         Some(other) => bail!("{origin}: `env.id` must be a string, not {other}"),
         None => bail!("{origin}: the key `env.id` is missing; `skinner list envs` shows all"),
     }
+    if let Some(Value::String(path)) = env.get("table") {
+        let table =
+            read_table(Path::new(path)).with_context(|| format!("{origin}, `env.table`"))?;
+        env.insert("table".into(), table);
+    }
     let id = env.remove("id");
     let ordered: Table = id.map(|id| ("id".to_owned(), id)).into_iter().chain(env).collect();
     let nested = Table::from_iter([("env".to_owned(), Value::Table(ordered))]);
     Ok(decode::<Nested>(nested, &[], origin)?.env)
+}
+
+/// The table of a process in a TOML or JSON file, so that the resolved recipe holds all of it.
+pub(crate) fn read_table(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the table {}", path.display()))?;
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return serde_json::from_str(&text)
+            .with_context(|| format!("{} is not JSON as it should be", path.display()));
+    }
+    Ok(Value::Table(parse(&text, &path.display().to_string())?))
 }
 
 fn algorithm_names() -> String {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use skinner_algos::{Algorithm, STREAM_ENVS};
 use skinner_core::{Metrics, SeedSequence, VecEnv, statistics};
+use skinner_envs::render;
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::error::RunError;
 use skinner_run::history::History;
@@ -21,6 +22,7 @@ use skinner_run::logger::{LogOffsets, Logger};
 use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
+use crate::exact::Exact;
 use crate::recipe::{AnyRecipe, Recipe};
 use crate::{TrainArgs, evaluate, explain, interrupt, note, out};
 
@@ -31,6 +33,8 @@ const CHECKPOINTS_KEPT: usize = 3;
 /// How a run ended.
 struct Ended {
     result: Map<String, Value>,
+    /// A learned table as plain text, where it has a map.
+    map: Option<String>,
     interrupted: bool,
 }
 
@@ -64,6 +68,9 @@ fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow:
     if args.json {
         out(&Value::Object(ended.result).to_string())?;
     } else if !ended.interrupted {
+        if let Some(map) = &ended.map {
+            out(map)?;
+        }
         out(&summary(&ended.result, &path))?;
     }
     Ok(exit_code(ended.interrupted, true, &path))
@@ -208,6 +215,8 @@ struct RunState {
     best: Option<f64>,
     /// Whether the final evaluation is done (and logged).
     evaluated: bool,
+    /// Since when the greedy policy has been optimal, in episodes, where that can be known.
+    optimal_since: Option<u64>,
 }
 
 /// One run from its recipe to its last file.
@@ -220,6 +229,9 @@ struct Run<'a> {
     envs: Box<dyn VecEnv>,
     best: Option<f64>,
     evaluated: bool,
+    /// Exact returns, where the environment's dynamics are known and a table is learned.
+    exact: Option<Exact>,
+    optimal_since: Option<u64>,
     /// Seconds of training before this process.
     earlier_seconds: f64,
     /// Seconds of evaluation and the like in this process.
@@ -253,13 +265,13 @@ impl<'a> Run<'a> {
         } else {
             (RunDir::create(path, &text, &info)?, None)
         };
-        let (mut best, mut evaluated) = (None, false);
+        let (mut best, mut evaluated, mut optimal_since) = (None, false, None);
         let logger = Logger::open(&run_dir, checkpoint.as_ref().map(|c| c.logs))?;
         let info = run_dir.info()?;
         let mut finished = None;
         if let Some(checkpoint) = &checkpoint {
             let state = restore(checkpoint, &mut algorithm, envs.as_mut())?;
-            (best, evaluated) = (state.best, state.evaluated);
+            (best, evaluated, optimal_since) = (state.best, state.evaluated, state.optimal_since);
             let done = info.status == Status::Finished;
             finished = info.result.filter(|_| evaluated && done);
             if done && !evaluated {
@@ -287,6 +299,8 @@ impl<'a> Run<'a> {
             envs,
             best,
             evaluated,
+            exact: Exact::new(recipe)?,
+            optimal_since,
             earlier_seconds: earlier.points("train_seconds").last().map_or(0.0, |point| point.1),
             other_seconds: 0.0,
             bar,
@@ -300,7 +314,7 @@ impl<'a> Run<'a> {
         if let Some(result) = self.finished.take() {
             let path = self.dir.path().display();
             self.bars.suspend(|| note(&format!("{path} is finished; this is its result")));
-            return Ok(Ended { result, interrupted: false });
+            return Ok(Ended { result, interrupted: false, map: self.map() });
         }
         let ended = self.train_and_evaluate();
         self.bar.finish_and_clear();
@@ -319,12 +333,15 @@ impl<'a> Run<'a> {
             if interrupt::asked() {
                 return self.interrupted(started);
             }
-            let before = self.algorithm.learner().env_steps();
+            let before = self.algorithm.env_steps();
             let mut metrics = self.algorithm.iteration(self.envs.as_mut())?;
-            let after = self.algorithm.learner().env_steps();
+            let after = self.algorithm.env_steps();
             let crossed = |every: u64| after / every > before / every;
             if crossed(self.recipe.eval_every()) && !self.algorithm.finished() {
                 self.evaluate_on_the_way(&mut metrics)?;
+            }
+            if crossed(self.recipe.log_every()) || self.algorithm.finished() {
+                self.compare_with_optimum(&mut metrics)?;
             }
             if crossed(self.recipe.log_every()) || metrics.get("eval_return_mean").is_some() {
                 self.log(after, &metrics, started)?;
@@ -338,7 +355,7 @@ impl<'a> Run<'a> {
         let Some(final_metrics) = self.final_evaluation()? else {
             return self.interrupted(started);
         };
-        let step = self.algorithm.learner().env_steps();
+        let step = self.algorithm.env_steps();
         if !self.evaluated {
             self.logger.log(step, &final_metrics, &timing(train_seconds, step))?;
             self.evaluated = true;
@@ -367,11 +384,12 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let episodes = self.recipe.run.eval.episodes_on_the_way;
         let seed = evaluate::stream_on_the_way(&self.root);
-        let policy = &self.algorithm.learner().policy;
+        let policy = self.algorithm.greedy();
         let moments = self.envs.obs_statistics();
         // Not to be stopped: a checkpoint between the iteration and its evaluation would lose a line.
         let never = || false;
-        let Some(played) = evaluate::play(&self.recipe, policy, moments, episodes, &seed, &never)?
+        let Some(played) =
+            evaluate::play(&self.recipe, &*policy, moments, episodes, &seed, &never)?
         else {
             return Ok(());
         };
@@ -391,28 +409,64 @@ impl<'a> Run<'a> {
     fn final_evaluation(&mut self) -> anyhow::Result<Option<Metrics>> {
         let episodes = self.recipe.run.eval.episodes;
         let seed = evaluate::stream_final(&self.root);
-        let policy = &self.algorithm.learner().policy;
+        let policy = self.algorithm.greedy();
         let moments = self.envs.obs_statistics();
         let stop = interrupt::asked;
-        let played = evaluate::play(&self.recipe, policy, moments, episodes, &seed, &stop)?;
-        Ok(played.map(|played| played.metrics()))
+        let played = evaluate::play(&self.recipe, &*policy, moments, episodes, &seed, &stop)?;
+        let Some(played) = played else { return Ok(None) };
+        let mut metrics = played.metrics();
+        if let (Some(exact), Some(table)) = (&mut self.exact, self.algorithm.table()) {
+            metrics.extend(&exact.metrics(table)?);
+        }
+        Ok(Some(metrics))
+    }
+
+    /// The exact return of a table's greedy policy, and since when that has been the optimum's.
+    fn compare_with_optimum(&mut self, metrics: &mut Metrics) -> anyhow::Result<()> {
+        let (Some(exact), Some(table)) = (&mut self.exact, self.algorithm.table()) else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let exact_return = exact.of_table(table)?;
+        metrics.set("exact_return", exact_return);
+        self.optimal_since = exact
+            .is_optimal(exact_return)
+            .then(|| self.optimal_since.unwrap_or_else(|| table.episodes()));
+        self.other_seconds += began.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// The learned table and the optimal one as plain text.
+    fn map(&self) -> Option<String> {
+        let map = self.exact.as_ref()?.text(self.algorithm.table()?)?;
+        Some(map.trim_end().to_owned())
+    }
+
+    /// Draws the learned table and the optimal one for the report.
+    fn draw_table(&self) -> anyhow::Result<()> {
+        let (Some(exact), Some(table)) = (&self.exact, self.algorithm.table()) else {
+            return Ok(());
+        };
+        let Some(picture) = exact.picture(table) else { return Ok(()) };
+        self.dir.save_picture("values and greedy actions", &render::to_svg(&picture))?;
+        Ok(())
     }
 
     fn checkpoint(&self, logs: LogOffsets) -> anyhow::Result<Checkpoint<'_>> {
-        let learner = self.algorithm.learner();
         let state = RunState {
-            learner: learner.save()?,
+            learner: self.algorithm.save()?,
             envs: self.envs.save()?,
             best: self.best,
             evaluated: self.evaluated,
+            optimal_since: self.optimal_since,
         };
         let metadata = BTreeMap::from([
             ("algorithm".to_owned(), self.recipe.run.algorithm.as_str().to_owned()),
             ("env".to_owned(), self.recipe.env.id().to_owned()),
         ]);
         Ok(Checkpoint {
-            step: learner.env_steps(),
-            tensors: tensors(learner, self.envs.as_ref()),
+            step: self.algorithm.env_steps(),
+            tensors: tensors(&self.algorithm, self.envs.as_ref()),
             state: postcard::to_stdvec(&state).context("cannot encode the training state")?,
             metadata,
             logs,
@@ -427,7 +481,7 @@ impl<'a> Run<'a> {
 
     fn interrupted(&mut self, started: Instant) -> anyhow::Result<Ended> {
         let hash = self.save()?;
-        let step = self.algorithm.learner().env_steps();
+        let step = self.algorithm.env_steps();
         let mut result = self.facts(step, self.train_seconds(started));
         result.insert("status".into(), "interrupted".into());
         self.dir.update_info(|info| {
@@ -435,7 +489,7 @@ impl<'a> Run<'a> {
             info.ended = Some(host::utc_now());
             info.checkpoint_sha256 = Some(hash);
         })?;
-        Ok(Ended { result, interrupted: true })
+        Ok(Ended { result, interrupted: true, map: None })
     }
 
     fn facts(&self, step: u64, train_seconds: f64) -> Map<String, Value> {
@@ -455,12 +509,15 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self, metrics: &Metrics, seconds: f64, hash: &str) -> anyhow::Result<Ended> {
-        let mut result = self.facts(self.algorithm.learner().env_steps(), seconds);
+        let mut result = self.facts(self.algorithm.env_steps(), seconds);
         result.insert("status".into(), "finished".into());
         result.insert("eval_episodes".into(), self.recipe.run.eval.episodes.into());
         result.extend(metrics.iter().map(|(name, value)| (name.to_owned(), value.into())));
+        if self.exact.is_some() {
+            result.insert("episodes_to_optimal".into(), self.optimal_since.into());
+        }
         result.insert("checkpoint_sha256".into(), hash.into());
-        let warnings = self.algorithm.learner().warnings();
+        let warnings = self.algorithm.warnings();
         for warning in &warnings {
             self.bars.suspend(|| note(&format!("warning: {warning}")));
         }
@@ -471,8 +528,9 @@ impl<'a> Run<'a> {
             info.result = Some(result.clone());
             info.checkpoint_sha256 = Some(hash.to_owned());
         })?;
+        self.draw_table()?;
         report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
-        Ok(Ended { result, interrupted: false })
+        Ok(Ended { result, interrupted: false, map: self.map() })
     }
 }
 
@@ -485,9 +543,8 @@ fn restore(
     let step = checkpoint.step;
     let state: RunState = postcard::from_bytes(&checkpoint.state)
         .with_context(|| format!("the state of checkpoint step {step} cannot be decoded"))?;
-    let network = algorithm.learner().policy.network();
     let mut params = Vec::new();
-    for (name, _, _) in network.arrays() {
+    for (name, _, _) in algorithm.arrays() {
         params.extend_from_slice(&checkpoint.tensor(&name)?.data);
     }
     algorithm.load(params, &state.learner)?;
@@ -507,12 +564,10 @@ pub(crate) fn load(
     Ok((algorithm, envs))
 }
 
-fn tensors<'a>(learner: &'a skinner_algos::OnPolicy, envs: &dyn VecEnv) -> Vec<Tensor<'a>> {
-    let policy = &learner.policy;
-    let arrays = policy.network().arrays().into_iter();
-    let mut tensors: Vec<Tensor<'_>> = arrays
-        .map(|(name, shape, place)| Tensor { name, shape, data: policy.params[place].into() })
-        .collect();
+fn tensors<'a>(algorithm: &'a Algorithm, envs: &dyn VecEnv) -> Vec<Tensor<'a>> {
+    let arrays = algorithm.arrays().into_iter();
+    let mut tensors: Vec<Tensor<'_>> =
+        arrays.map(|(name, shape, data)| Tensor { name, shape, data }).collect();
     if let Some(moments) = envs.obs_statistics() {
         for (name, values) in [("mean", moments.mean()), ("variance", moments.variance())] {
             let data: Vec<f32> = values.iter().map(|&x| x as f32).collect();
@@ -579,12 +634,20 @@ fn number(result: &Map<String, Value>, key: &str) -> f64 {
 }
 
 fn eval_line(result: &Map<String, Value>) -> String {
-    format!(
+    let played = format!(
         "return {:.2} ± {:.2} over {} episodes of the final greedy policy",
         number(result, "eval_return_mean"),
         number(result, "eval_return_std"),
         number(result, "eval_episodes"),
-    )
+    );
+    if !result.contains_key("exact_return") {
+        return played;
+    }
+    let since = match result["episodes_to_optimal"].as_u64() {
+        Some(episodes) => format!("optimal since episode {episodes}"),
+        None => format!("the optimum is {:.4}", number(result, "optimal_return")),
+    };
+    format!("{played}; exactly {:.4}, {since}", number(result, "exact_return"))
 }
 
 fn summary(result: &Map<String, Value>, path: &Path) -> String {

@@ -155,6 +155,36 @@ fn exploration_matrices_and_frames_are_part_of_it() {
     same(&dir.path().join("whole"), &dir.path().join("killed"));
 }
 
+/// Tables, counts, traces and half-finished episodes are part of it too.
+#[test]
+fn tables_and_traces_are_part_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (recipe, set) in [("sarsa-cliffwalking", "lambda=0.8"), ("monte-carlo-blackjack", "seed=1")]
+    {
+        let whole = format!("whole-{recipe}");
+        let killed = format!("killed-{recipe}");
+        let args = |run_dir| {
+            let sets = ["--set", "total_steps=4_000_000", "--set", set];
+            [&["train", recipe, "--json", "--run-dir", run_dir][..], &sets].concat()
+        };
+        let expected = last_json(&run(dir.path(), &args(&whole)));
+        let mut child = start(dir.path(), &args(&killed));
+        let checkpoints = dir.path().join(&killed).join("checkpoints");
+        let began = Instant::now();
+        while std::fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 {
+            assert!(began.elapsed() < Duration::from_secs(60), "no checkpoints");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let resumed = last_json(&run(dir.path(), &[args(&killed), vec!["--resume"]].concat()));
+        for key in ["checkpoint_sha256", "exact_return", "episodes_to_optimal"] {
+            assert_eq!(resumed[key], expected[key], "{key}, {recipe}");
+        }
+        same(&dir.path().join(&whole), &dir.path().join(&killed));
+    }
+}
+
 /// Until the file has a line.
 fn wait_for(path: &Path) {
     let began = Instant::now();

@@ -9,6 +9,7 @@ mod files;
 mod lm;
 #[cfg(feature = "lm")]
 mod lm_train;
+mod tabular;
 #[cfg(feature = "lm")]
 mod verify;
 

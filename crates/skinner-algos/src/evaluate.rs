@@ -4,16 +4,16 @@ use skinner_core::{Episode, VecEnv};
 use skinner_nn::ActorCriticTape;
 
 use crate::error::AlgoError;
-use crate::policy::Policy;
+use crate::policy::Greedy;
 
-/// Plays `episodes` whole episodes with the policy's most probable actions. Every environment plays an
+/// Plays `episodes` whole episodes with the policy's best actions. Every environment plays an
 /// equal share (the first ones one more), so that short episodes are not preferred. Ordered by
 /// environment, then time.
 ///
 /// # Errors
 /// If the environments fail.
 pub fn evaluate(
-    policy: &Policy,
+    policy: &dyn Greedy,
     envs: &mut dyn VecEnv,
     episodes: usize,
 ) -> Result<Vec<Episode>, AlgoError> {
@@ -26,7 +26,7 @@ pub fn evaluate(
 /// # Errors
 /// If the environments fail.
 pub fn evaluate_until(
-    policy: &Policy,
+    policy: &dyn Greedy,
     envs: &mut dyn VecEnv,
     episodes: usize,
     stop: &dyn Fn() -> bool,

@@ -23,20 +23,27 @@
 //! ```
 
 pub mod a2c;
+mod episodes;
 mod error;
 mod evaluate;
+pub mod exploration;
 mod on_policy;
 pub mod policy;
 pub mod ppo;
 pub mod reinforce;
+pub mod tabular;
 
 pub use error::AlgoError;
 pub use evaluate::{evaluate, evaluate_until};
 pub use on_policy::{OnPolicy, STREAM_ENVS, STREAM_EVAL};
-pub use policy::{ActionBatch, Exploration, Policy, PolicyConfig};
+pub use policy::{ActionBatch, Exploration, Greedy, Policy, PolicyConfig};
+pub use tabular::{GreedyTable, TableLearner};
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use skinner_core::{Metrics, SeedSequence, VecEnv};
+use tabular::Method;
 
 /// An algorithm's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +55,30 @@ pub enum AlgorithmName {
     A2c,
     /// [`ppo`]
     Ppo,
+    /// [`tabular`], towards the best next action
+    QLearning,
+    /// [`tabular`], with two tables
+    DoubleQLearning,
+    /// [`tabular`], towards the next action
+    Sarsa,
+    /// [`tabular`], towards the mean next action
+    ExpectedSarsa,
+    /// [`tabular`], towards the return of the episode
+    MonteCarlo,
 }
 
 impl AlgorithmName {
     /// All algorithms.
-    pub const ALL: [Self; 3] = [Self::Reinforce, Self::A2c, Self::Ppo];
+    pub const ALL: [Self; 8] = [
+        Self::Reinforce,
+        Self::A2c,
+        Self::Ppo,
+        Self::QLearning,
+        Self::DoubleQLearning,
+        Self::Sarsa,
+        Self::ExpectedSarsa,
+        Self::MonteCarlo,
+    ];
 
     /// As recipes write it.
     pub fn as_str(self) -> &'static str {
@@ -60,6 +86,11 @@ impl AlgorithmName {
             Self::Reinforce => "reinforce",
             Self::A2c => "a2c",
             Self::Ppo => "ppo",
+            Self::QLearning => "q_learning",
+            Self::DoubleQLearning => "double_q_learning",
+            Self::Sarsa => "sarsa",
+            Self::ExpectedSarsa => "expected_sarsa",
+            Self::MonteCarlo => "monte_carlo",
         }
     }
 
@@ -71,6 +102,27 @@ impl AlgorithmName {
             }
             Self::A2c => "synchronous advantage actor-critic (Mnih et al. 2016)",
             Self::Ppo => "proximal policy optimisation (Schulman et al. 2017)",
+            Self::QLearning => "a table of the best action's value; n steps, traces (Watkins 1989)",
+            Self::DoubleQLearning => "Q-learning without its optimism (van Hasselt 2010)",
+            Self::Sarsa => {
+                "a table of the own policy's value; n steps, traces (Rummery & Niranjan 1994)"
+            }
+            Self::ExpectedSarsa => "SARSA with less noise; n steps (van Seijen et al. 2009)",
+            Self::MonteCarlo => {
+                "a table of the returns of whole episodes (Sutton & Barto 2018, section 5.4)"
+            }
+        }
+    }
+
+    /// What a table is learned towards, of the algorithms that have one.
+    pub fn tabular_method(self) -> Option<Method> {
+        match self {
+            Self::Reinforce | Self::A2c | Self::Ppo => None,
+            Self::QLearning => Some(Method::QLearning),
+            Self::DoubleQLearning => Some(Method::DoubleQLearning),
+            Self::Sarsa => Some(Method::Sarsa),
+            Self::ExpectedSarsa => Some(Method::ExpectedSarsa),
+            Self::MonteCarlo => Some(Method::MonteCarlo),
         }
     }
 }
@@ -85,6 +137,8 @@ pub enum AlgorithmConfig {
     A2c(a2c::Config),
     /// [`ppo::Config`]
     Ppo(ppo::Config),
+    /// [`tabular::Config`]
+    Tabular(tabular::Config),
 }
 
 impl AlgorithmConfig {
@@ -94,6 +148,13 @@ impl AlgorithmConfig {
             Self::Reinforce(_) => AlgorithmName::Reinforce,
             Self::A2c(_) => AlgorithmName::A2c,
             Self::Ppo(_) => AlgorithmName::Ppo,
+            Self::Tabular(config) => match config.method {
+                Method::QLearning => AlgorithmName::QLearning,
+                Method::DoubleQLearning => AlgorithmName::DoubleQLearning,
+                Method::Sarsa => AlgorithmName::Sarsa,
+                Method::ExpectedSarsa => AlgorithmName::ExpectedSarsa,
+                Method::MonteCarlo => AlgorithmName::MonteCarlo,
+            },
         }
     }
 
@@ -103,6 +164,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.num_envs,
             Self::A2c(config) => config.num_envs,
             Self::Ppo(config) => config.num_envs,
+            Self::Tabular(_) => 1,
         }
     }
 
@@ -112,6 +174,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.total_steps,
             Self::A2c(config) => config.total_steps,
             Self::Ppo(config) => config.total_steps,
+            Self::Tabular(config) => config.total_steps,
         }
     }
 
@@ -121,15 +184,17 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.gamma,
             Self::A2c(config) => config.gamma,
             Self::Ppo(config) => config.gamma,
+            Self::Tabular(config) => config.gamma,
         }
     }
 
-    /// The policy's configuration.
-    pub fn policy(&self) -> &PolicyConfig {
+    /// The configuration of the policy, of the algorithms that have a network.
+    pub fn policy(&self) -> Option<&PolicyConfig> {
         match self {
-            Self::Reinforce(config) => &config.policy,
-            Self::A2c(config) => &config.policy,
-            Self::Ppo(config) => &config.policy,
+            Self::Reinforce(config) => Some(&config.policy),
+            Self::A2c(config) => Some(&config.policy),
+            Self::Ppo(config) => Some(&config.policy),
+            Self::Tabular(_) => None,
         }
     }
 
@@ -142,6 +207,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.validate(),
             Self::A2c(config) => config.validate(),
             Self::Ppo(config) => config.validate(),
+            Self::Tabular(config) => config.validate(),
         }
     }
 }
@@ -154,10 +220,15 @@ pub enum Algorithm {
     A2c(a2c::A2c),
     /// [`ppo::Ppo`]
     Ppo(ppo::Ppo),
+    /// [`tabular::TableLearner`]
+    Tabular(Box<TableLearner>),
 }
 
+/// A named array of numbers in row-major order, with its shape.
+pub type NamedArray<'a> = (String, Vec<usize>, Cow<'a, [f32]>);
+
 impl Algorithm {
-    /// A fresh policy on environments, which are reset.
+    /// A fresh agent on environments, which are reset.
     ///
     /// # Errors
     /// If the configuration makes no sense or the environments fail.
@@ -172,6 +243,9 @@ impl Algorithm {
             }
             AlgorithmConfig::A2c(config) => Self::A2c(a2c::A2c::new(config, envs, seed)?),
             AlgorithmConfig::Ppo(config) => Self::Ppo(ppo::Ppo::new(config, envs, seed)?),
+            AlgorithmConfig::Tabular(config) => {
+                Self::Tabular(Box::new(TableLearner::new(config, envs, seed)?))
+            }
         })
     }
 
@@ -184,6 +258,7 @@ impl Algorithm {
             Self::Reinforce(algorithm) => algorithm.iteration(envs),
             Self::A2c(algorithm) => algorithm.iteration(envs),
             Self::Ppo(algorithm) => algorithm.iteration(envs),
+            Self::Tabular(algorithm) => algorithm.iteration(envs),
         }
     }
 
@@ -193,31 +268,107 @@ impl Algorithm {
             Self::Reinforce(algorithm) => algorithm.finished(),
             Self::A2c(algorithm) => algorithm.finished(),
             Self::Ppo(algorithm) => algorithm.finished(),
+            Self::Tabular(algorithm) => algorithm.finished(),
         }
     }
 
-    /// The policy and its experience.
-    pub fn learner(&self) -> &OnPolicy {
+    /// The policy and its experience, of the algorithms that have a network.
+    pub fn learner(&self) -> Option<&OnPolicy> {
         match self {
-            Self::Reinforce(algorithm) => &algorithm.learner,
-            Self::A2c(algorithm) => &algorithm.learner,
-            Self::Ppo(algorithm) => &algorithm.learner,
+            Self::Reinforce(algorithm) => Some(&algorithm.learner),
+            Self::A2c(algorithm) => Some(&algorithm.learner),
+            Self::Ppo(algorithm) => Some(&algorithm.learner),
+            Self::Tabular(_) => None,
         }
     }
 
-    fn learner_mut(&mut self) -> &mut OnPolicy {
+    /// The agent with a table, of the algorithms that have one.
+    pub fn table(&self) -> Option<&TableLearner> {
         match self {
-            Self::Reinforce(algorithm) => &mut algorithm.learner,
-            Self::A2c(algorithm) => &mut algorithm.learner,
-            Self::Ppo(algorithm) => &mut algorithm.learner,
+            Self::Tabular(algorithm) => Some(algorithm),
+            Self::Reinforce(_) | Self::A2c(_) | Self::Ppo(_) => None,
         }
     }
 
-    /// Continues from parameters and what [`OnPolicy::save`] gave.
+    /// What both kinds can do.
+    fn agent(&self) -> Agent<'_> {
+        match self {
+            Self::Reinforce(algorithm) => Agent::Network(&algorithm.learner),
+            Self::A2c(algorithm) => Agent::Network(&algorithm.learner),
+            Self::Ppo(algorithm) => Agent::Network(&algorithm.learner),
+            Self::Tabular(algorithm) => Agent::Table(algorithm),
+        }
+    }
+
+    /// The policy without its exploration, as it is at present.
+    pub fn greedy(&self) -> Box<dyn Greedy + '_> {
+        match self.agent() {
+            Agent::Network(learner) => Box::new(&learner.policy),
+            Agent::Table(table) => Box::new(table.greedy()),
+        }
+    }
+
+    /// Environment steps so far, over all environments.
+    pub fn env_steps(&self) -> u64 {
+        match self.agent() {
+            Agent::Network(learner) => learner.env_steps(),
+            Agent::Table(table) => table.env_steps(),
+        }
+    }
+
+    /// What looks like a mistake rather than a hard task: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        match self.agent() {
+            Agent::Network(learner) => learner.warnings(),
+            Agent::Table(table) => table.warnings(),
+        }
+    }
+
+    /// What was learned: a network's parameters, or a table (rounded; [`save`](Self::save) has all its bits).
+    pub fn arrays(&self) -> Vec<NamedArray<'_>> {
+        match self.agent() {
+            Agent::Network(learner) => {
+                let policy = &learner.policy;
+                let arrays = policy.network().arrays().into_iter();
+                arrays
+                    .map(|(name, shape, place)| (name, shape, policy.params[place].into()))
+                    .collect()
+            }
+            Agent::Table(table) => {
+                let values: Vec<f32> = table.q_values().iter().map(|&value| value as f32).collect();
+                let shape = vec![values.len() / table.num_actions(), table.num_actions()];
+                vec![("q_table".to_owned(), shape, values.into())]
+            }
+        }
+    }
+
+    /// Everything beside [`arrays`](Self::arrays) and environments that continues the run exactly.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn save(&self) -> Result<Vec<u8>, AlgoError> {
+        match self.agent() {
+            Agent::Network(learner) => learner.save(),
+            Agent::Table(table) => table.save(),
+        }
+    }
+
+    /// Continues from the arrays, one after the other, and what [`save`](Self::save) gave.
     ///
     /// # Errors
     /// If they do not fit the configuration.
     pub fn load(&mut self, params: Vec<f32>, state: &[u8]) -> Result<(), AlgoError> {
-        self.learner_mut().load(params, state)
+        match self {
+            Self::Reinforce(algorithm) => algorithm.learner.load(params, state),
+            Self::A2c(algorithm) => algorithm.learner.load(params, state),
+            Self::Ppo(algorithm) => algorithm.learner.load(params, state),
+            Self::Tabular(algorithm) => algorithm.load(state),
+        }
     }
+}
+
+/// The two kinds of agents.
+enum Agent<'a> {
+    Network(&'a OnPolicy),
+    Table(&'a TableLearner),
 }

@@ -1,21 +1,17 @@
 //! What the on-policy algorithms share: acting, collecting, counting, and saving all of it.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 use skinner_core::distribution::StateDependentNoise;
-use skinner_core::{Episode, Metrics, Rng, RolloutBuffer, SeedSequence, StepBatch, VecEnv};
+use skinner_core::{Metrics, Rng, RolloutBuffer, SeedSequence, StepBatch, VecEnv};
 use skinner_nn::{ActorCriticTape, Network as _, Optimizer, OptimizerKind};
 
+use crate::episodes::Episodes;
 use crate::error::AlgoError;
 use crate::policy::{ActionBatch, Policy, PolicyConfig};
 
-/// Episodes over which `episode_return` is averaged.
-const RECENT: usize = 100;
-
 /// Keys of the random streams below a run's seed.
 const STREAM_WEIGHTS: u32 = 0;
-const STREAM_TRAINING: u32 = 1;
+pub(crate) const STREAM_TRAINING: u32 = 1;
 /// The stream of the training environments below a run's seed.
 pub const STREAM_ENVS: u32 = 2;
 /// The stream of evaluation environments below a run's seed.
@@ -47,10 +43,7 @@ pub(crate) struct State {
     pub obs: Vec<f32>,
     pub env_steps: u64,
     pub iterations: u64,
-    pub episodes: u64,
-    recent: VecDeque<Episode>,
-    /// Lowest and highest episode return so far.
-    range: Option<(f64, f64)>,
+    episodes: Episodes,
     noise: Option<StateDependentNoise>,
     /// [`fingerprint`] of the initial weights.
     initial_weights: u64,
@@ -92,9 +85,7 @@ impl OnPolicy {
             obs,
             env_steps: 0,
             iterations: 0,
-            episodes: 0,
-            recent: VecDeque::new(),
-            range: None,
+            episodes: Episodes::default(),
             noise: None,
             initial_weights: fingerprint(&policy.params),
         };
@@ -142,14 +133,7 @@ impl OnPolicy {
         state.obs.copy_from_slice(self.step.obs());
         state.env_steps += envs.num_envs() as u64;
         for &episode in self.step.episodes().iter().filter(|episode| count(episode.env)) {
-            state.episodes += 1;
-            let value = episode.episode_return;
-            let (low, high) = state.range.unwrap_or((value, value));
-            state.range = Some((low.min(value), high.max(value)));
-            if state.recent.len() == RECENT {
-                state.recent.pop_front();
-            }
-            state.recent.push_back(episode);
+            state.episodes.add(episode);
         }
         Ok(())
     }
@@ -238,13 +222,7 @@ impl OnPolicy {
 
     /// The numbers every algorithm reports.
     pub(crate) fn episode_metrics(&self, metrics: &mut Metrics) {
-        if !self.state.recent.is_empty() {
-            let n = self.state.recent.len() as f64;
-            let mean = |f: fn(&Episode) -> f64| self.state.recent.iter().map(f).sum::<f64>() / n;
-            metrics.set("episode_return", mean(|e| e.episode_return));
-            metrics.set("episode_length", mean(|e| f64::from(e.length)));
-        }
-        metrics.set("episodes", self.state.episodes as f64);
+        self.state.episodes.metrics(metrics);
     }
 
     /// What looks like a mistake rather than a hard task: one sentence each.
@@ -261,20 +239,7 @@ impl OnPolicy {
                 self.optimizer.steps()
             ));
         }
-        if let (Some((low, high)), true) = (self.state.range, self.state.episodes >= RECENT as u64)
-            && low == high
-        {
-            warnings.push(format!(
-                "all {} episodes returned exactly {low}: there was nothing to learn from",
-                self.state.episodes
-            ));
-        }
-        if self.state.episodes == 0 && self.state.env_steps > 0 {
-            warnings.push(format!(
-                "no episode ended within {} steps; a time limit on the environment (max_episode_steps) may be missing",
-                self.state.env_steps
-            ));
-        }
+        warnings.extend(self.state.episodes.warnings(self.state.env_steps));
         warnings
     }
 

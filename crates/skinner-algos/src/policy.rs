@@ -211,6 +211,24 @@ pub struct Acted {
     pub value: Vec<f32>,
 }
 
+/// A policy without its exploration, as evaluation plays it.
+pub trait Greedy {
+    /// The best action for each row of `obs`, as the environment takes it. `tape` is room to work in.
+    fn greedy(&self, obs: &[f32], tape: &mut ActorCriticTape) -> ActionBatch;
+}
+
+impl<G: Greedy + ?Sized> Greedy for &G {
+    fn greedy(&self, obs: &[f32], tape: &mut ActorCriticTape) -> ActionBatch {
+        (**self).greedy(obs, tape)
+    }
+}
+
+impl Greedy for Policy {
+    fn greedy(&self, obs: &[f32], tape: &mut ActorCriticTape) -> ActionBatch {
+        Self::greedy(self, obs, tape)
+    }
+}
+
 impl Policy {
     /// A policy for these spaces with initial weights from `rng`.
     ///

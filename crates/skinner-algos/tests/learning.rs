@@ -24,9 +24,9 @@ fn train(config: &AlgorithmConfig, id: &str, wrap: Wrap, seed: u64) -> f64 {
     while !algorithm.finished() {
         algorithm.iteration(training.as_mut()).unwrap();
     }
-    assert_eq!(algorithm.learner().warnings(), Vec::<String>::new());
+    assert_eq!(algorithm.warnings(), Vec::<String>::new());
     let mut evaluation = wrap(envs(id, 10, &root.child(STREAM_EVAL)));
-    let played = evaluate(&algorithm.learner().policy, evaluation.as_mut(), 50).unwrap();
+    let played = evaluate(&*algorithm.greedy(), evaluation.as_mut(), 50).unwrap();
     let returns: Vec<f64> = played.iter().map(|episode| episode.episode_return).collect();
     statistics::mean(&returns)
 }
@@ -210,7 +210,7 @@ fn patience_is_learned_in_the_two_state_chain() {
 
 /// The best mean return in 100 steps of the chain, by dynamic programming on its transition table.
 fn chain_optimum() -> f64 {
-    use skinner_envs::Tabular as _;
+    use skinner_core::mdp::Tabular as _;
     let chain = skinner_envs::chain::Chain::new();
     let mut value = vec![0.0; chain.num_states()];
     for _ in 0..100 {
@@ -218,7 +218,7 @@ fn chain_optimum() -> f64 {
             .map(|state| {
                 let action_value = |action| -> f64 {
                     let outcomes = chain.transitions(state, action);
-                    let worth = |t: &skinner_envs::Transition| {
+                    let worth = |t: &skinner_core::mdp::Transition| {
                         t.reward + if t.terminated { 0.0 } else { value[t.next_state] }
                     };
                     outcomes.iter().map(|t| t.probability * worth(t)).sum()
@@ -304,7 +304,11 @@ fn a_time_limit_is_not_an_end() {
         while !algorithm.finished() {
             algorithm.iteration(envs.as_mut()).unwrap();
         }
-        algorithm.learner().policy.values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
+        algorithm
+            .learner()
+            .unwrap()
+            .policy
+            .values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
     };
     let ppo = ppo::Config { total_steps: 200_000, gamma: 0.98, ..ppo_config(0) };
     let a2c = a2c::Config {
@@ -345,15 +349,18 @@ fn a_resumed_run_goes_on_identically() {
             algorithm.iteration(training.as_mut()).unwrap();
         }
         let (params, state) =
-            (algorithm.learner().policy.params.clone(), algorithm.learner().save().unwrap());
+            (algorithm.learner().unwrap().policy.params.clone(), algorithm.save().unwrap());
         let env_state = training.save().unwrap();
         let expected = finish(&mut algorithm, training.as_mut());
         let (mut again, mut training) = fresh();
         again.load(params, &state).unwrap();
         training.load(&env_state).unwrap();
         assert_eq!(finish(&mut again, training.as_mut()), expected);
-        assert_eq!(again.learner().policy.params, algorithm.learner().policy.params);
-        assert_eq!(again.learner().save().unwrap(), algorithm.learner().save().unwrap());
+        assert_eq!(
+            again.learner().unwrap().policy.params,
+            algorithm.learner().unwrap().policy.params
+        );
+        assert_eq!(again.save().unwrap(), algorithm.save().unwrap());
     }
 }
 
@@ -366,7 +373,7 @@ fn nothing_to_learn_is_said() {
     while !algorithm.finished() {
         algorithm.iteration(training.as_mut()).unwrap();
     }
-    let warnings = algorithm.learner().warnings();
+    let warnings = algorithm.warnings();
     assert!(warnings.iter().any(|w| w.contains("returned exactly 100")), "{warnings:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Rng, Space, scene::Scene};
+use crate::{Rng, Space, mdp::Tabular, scene::Scene};
 
 /// What an environment answers to one action.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,11 @@ pub trait Env: Clone + Send + Serialize + DeserializeOwned {
     fn render(&self) -> Option<Scene> {
         None
     }
+
+    /// The whole model as a table, where the environment has one.
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        None
+    }
 }
 
 /// A value that can be written as a row of numbers for a network.
@@ -59,6 +64,14 @@ pub trait Observation: Clone + PartialEq + std::fmt::Debug {
 
     /// Whether the value lies in `space` and has its shape.
     fn is_in(&self, space: &Space) -> bool;
+
+    /// Its number among the [`Space::cardinality`] values of a discrete space.
+    ///
+    /// # Panics
+    /// If the space is not discrete.
+    fn index(&self, space: &Space) -> usize {
+        panic!("the values of {space} have no numbers")
+    }
 }
 
 /// A value that can be read from the flat arrays a policy writes.
@@ -149,6 +162,11 @@ impl Observation for usize {
     fn is_in(&self, space: &Space) -> bool {
         matches!(space, Space::Discrete(n) if self < n)
     }
+
+    #[inline]
+    fn index(&self, _space: &Space) -> usize {
+        *self
+    }
 }
 
 impl<const N: usize> Observation for [usize; N] {
@@ -166,6 +184,14 @@ impl<const N: usize> Observation for [usize; N] {
 
     fn is_in(&self, space: &Space) -> bool {
         multi_discrete_holds(self, space)
+    }
+
+    #[inline]
+    fn index(&self, space: &Space) -> usize {
+        let Space::MultiDiscrete(nvec) = space else {
+            panic!("several discrete observations need a MultiDiscrete space, not {space}")
+        };
+        self.iter().zip(nvec).fold(0, |index, (value, n)| index * n + value)
     }
 }
 

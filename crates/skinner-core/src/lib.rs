@@ -40,6 +40,7 @@ pub mod check;
 pub mod distribution;
 pub mod env;
 pub mod finite_difference;
+pub mod mdp;
 pub mod metrics;
 pub mod objective;
 pub mod parameter;
@@ -59,6 +60,7 @@ mod ziggurat;
 
 pub use check::check_env;
 pub use env::{Action, Actions, Env, Observation, Step};
+pub use mdp::{Mdp, MdpError};
 pub use metrics::Metrics;
 pub use parameter::ParameterError;
 pub use real::Real;

@@ -44,6 +44,38 @@ impl Space {
         }
     }
 
+    /// How many values there are, where they can be counted.
+    pub fn cardinality(&self) -> Option<usize> {
+        match self {
+            Self::Discrete(n) => Some(*n),
+            Self::MultiDiscrete(nvec) => {
+                nvec.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
+            }
+            Self::Box { .. } => None,
+        }
+    }
+
+    /// The number of a discrete value that is written one-hot into `row`; components count from the last.
+    ///
+    /// # Panics
+    /// If the space is not discrete.
+    pub fn index_of_row(&self, row: &[f32]) -> usize {
+        let position = |row: &[f32]| row.iter().position(|&x| x == 1.0).unwrap_or(0);
+        match self {
+            Self::Discrete(_) => position(row),
+            Self::MultiDiscrete(nvec) => {
+                let (mut index, mut rest) = (0, row);
+                for &n in nvec {
+                    let (component, after) = rest.split_at(n);
+                    index = index * n + position(component);
+                    rest = after;
+                }
+                index
+            }
+            Self::Box { .. } => panic!("the values of {self} have no numbers"),
+        }
+    }
+
     /// A uniform draw, written as plain numbers into `out` (length [`width`](Self::width)).
     /// Unbounded components are standard normal.
     pub fn sample(&self, rng: &mut Rng, out: &mut [f32]) {

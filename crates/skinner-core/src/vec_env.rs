@@ -159,6 +159,21 @@ impl StepBatch {
     }
 }
 
+/// What one step of [`VecEnv::drive`] brought; observations are numbers ([`Observation::index`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moved {
+    /// The reward.
+    pub reward: f32,
+    /// What the agent sees after its action; the ended episode's last where one ended.
+    pub obs: usize,
+    /// The task ended, nothing follows.
+    pub terminated: bool,
+    /// The episode was cut off; the value of `obs` counts.
+    pub truncated: bool,
+    /// The next episode's first observation and the ended episode, where one ended.
+    pub ended: Option<(usize, Episode)>,
+}
+
 /// Many environments stepped together. They may live in this process or elsewhere; they may fail.
 pub trait VecEnv: Send {
     /// Number of environments.
@@ -193,6 +208,25 @@ pub trait VecEnv: Send {
     /// # Errors
     /// When the bytes do not fit these environments.
     fn load(&mut self, state: &[u8]) -> Result<(), EnvError>;
+
+    /// Steps environment 0 alone, `steps` times from `action` on: the same steps, resets and random numbers as
+    /// those of [`step`](Self::step), without flat buffers. `agent` is shown each and answers with the next
+    /// action; the last answer is returned. For agents with tables, to which one-hot rows would cost more
+    /// than all they do.
+    ///
+    /// # Errors
+    /// When the environment fails, when observations or actions are not discrete, or when a wrapper has
+    /// changed them.
+    fn drive(
+        &mut self,
+        action: usize,
+        steps: u64,
+        agent: &mut dyn FnMut(&Moved) -> usize,
+    ) -> Result<usize, EnvError> {
+        let _ = (action, steps, agent);
+        let has = "wrappers around it".to_owned();
+        Err(EnvError::Wrapper { wrapper: "a table", needs: "a bare environment", has })
+    }
 
     /// Begins to keep a picture of environment 0 after its reset and after each of its steps.
     fn start_recording(&mut self) {}
@@ -235,6 +269,28 @@ struct Shard<E> {
     recorded: Option<Vec<Scene>>,
     /// Episodes that ended in the present step.
     episodes: Vec<Episode>,
+}
+
+impl<E: Env> Lane<E> {
+    /// One step, and the reset within it where it ends an episode.
+    #[inline]
+    fn advance(&mut self, space: &Space, action: usize) -> Result<Moved, EnvError> {
+        let action = E::Action::read(Actions::Discrete(&[action as u32], 1), 0);
+        let step = self.env.step(&action, &mut self.rng);
+        self.episode_return += f64::from(step.reward);
+        self.length += 1;
+        if !step.reward.is_finite() {
+            return Err(EnvError::Reward { env: 0, step: self.length, value: step.reward });
+        }
+        let ended = step.done().then(|| {
+            let (episode_return, length) = (self.episode_return, self.length);
+            (self.episode_return, self.length) = (0.0, 0);
+            let first = self.env.reset(&mut self.rng).index(space);
+            (first, Episode { env: 0, episode_return, length })
+        });
+        let (reward, obs) = (step.reward, step.obs.index(space));
+        Ok(Moved { reward, obs, terminated: step.terminated, truncated: step.truncated, ended })
+    }
 }
 
 /// The part of a step's buffers that one shard writes.
@@ -445,6 +501,26 @@ impl<E: Env + 'static> VecEnv for EnvBatch<E> {
             out.episodes.extend_from_slice(&shard.episodes);
         }
         Ok(())
+    }
+
+    fn drive(
+        &mut self,
+        mut action: usize,
+        steps: u64,
+        agent: &mut dyn FnMut(&Moved) -> usize,
+    ) -> Result<usize, EnvError> {
+        let (Some(_), Space::Discrete(_)) =
+            (self.observation_space.cardinality(), &self.action_space)
+        else {
+            let has = format!("{} and {}", self.observation_space, self.action_space);
+            let needs = "discrete observations and actions";
+            return Err(EnvError::Wrapper { wrapper: "a table", needs, has });
+        };
+        let (space, lane) = (&self.observation_space, &mut self.shards[0].lanes[0]);
+        for _ in 0..steps {
+            action = agent(&lane.advance(space, action)?);
+        }
+        Ok(action)
     }
 
     fn save(&self) -> Result<Vec<u8>, EnvError> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Rng, Space, Step,
     env::{Actions, Env},
+    mdp::Tabular,
     running::{CLIP, EPSILON, RunningMoments},
     scene::Scene,
     vec_env::{EnvError, StepBatch, VecEnv},
@@ -58,6 +59,11 @@ impl<E: Env> Env for TimeLimit<E> {
 
     fn render(&self) -> Option<Scene> {
         self.env.render()
+    }
+
+    /// The table does not know the limit: it has no time in its states.
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        self.env.tabular()
     }
 }
 

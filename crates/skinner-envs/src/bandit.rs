@@ -32,6 +32,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Tabular, Transition};
 use skinner_core::{Env, Rng, Space, Step, scene::Scene};
 
 use crate::draw::{BLACK, Draw, GREY, WHITE, scene};
@@ -126,6 +127,29 @@ impl Env for Bandit {
             picture.text(300.0, 203.0, 16.0, &format!("ARM {arm} PAID {reward:.2}"), GREY);
         }
         Some(picture)
+    }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        Some(self)
+    }
+}
+
+impl Tabular for Bandit {
+    fn num_states(&self) -> usize {
+        1
+    }
+
+    fn num_actions(&self) -> usize {
+        self.means.len()
+    }
+
+    /// With the mean of the reward.
+    fn transitions(&self, _state: usize, action: usize) -> Vec<Transition> {
+        vec![Transition::certain(0, self.means[action], true)]
+    }
+
+    fn initial_distribution(&self) -> Vec<f64> {
+        vec![1.0]
     }
 }
 

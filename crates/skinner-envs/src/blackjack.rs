@@ -55,6 +55,8 @@ use skinner_core::{
 
 use crate::draw::{BLACK, Draw, WHITE, scene};
 
+mod model;
+
 /// A hand without a bust holds at most 21 aces; one more card ends it.
 const MAX_CARDS: usize = 22;
 
@@ -233,6 +235,10 @@ impl Env for Blackjack {
         let player = format!("PLAYER {}{ace}{bust}", self.player.sum());
         picture.text(240.0, 378.0, 20.0, &player, [226, 238, 220]);
         Some(picture)
+    }
+
+    fn tabular(&self) -> Option<&dyn skinner_core::mdp::Tabular> {
+        Some(self)
     }
 }
 

@@ -1,14 +1,16 @@
 //! Every environment by its id: what it is called, which options it has, how it is made.
 
 use serde::{Deserialize, Serialize, de::value::MapDeserializer};
+use skinner_core::mdp::{Layout, Mdp, MdpTable};
 use skinner_core::{Env, EnvBatch, EnvError, SeedSequence, VecEnv, wrappers::TimeLimit};
 
 use crate::{
     Acrobot, Bandit, Blackjack, CartPole, Chain, CliffWalking, Constant, FrozenLake, Identity,
-    IdentityBox, MountainCar, MountainCarContinuous, ParameterError, Pendulum, Taxi,
+    IdentityBox, MountainCar, MountainCarContinuous, ParameterError, Pendulum, Table, Taxi,
     acrobot::Dynamics,
     error::check_positive,
     frozen_lake::{MAP_4X4, MAP_8X8, Map},
+    table::recycling_robot,
 };
 
 /// Which environment, with which options. In a recipe this is a table with the key `id`; what is left
@@ -148,6 +150,14 @@ pub enum EnvConfig {
         #[serde(default = "ten")]
         g: f64,
     },
+    /// See [`crate::table`].
+    #[serde(rename = "Table-v0")]
+    Table {
+        #[serde(default = "steps::<100>")]
+        max_episode_steps: usize,
+        #[serde(default = "recycling_robot")]
+        table: MdpTable,
+    },
     /// See [`crate::taxi`].
     #[serde(rename = "Taxi-v4")]
     Taxi {
@@ -224,7 +234,7 @@ const fn info(id: &'static str, reward_threshold: Option<f64>, summary: &'static
 }
 
 /// Every environment, by id.
-pub const ENVIRONMENTS: [EnvInfo; 17] = [
+pub const ENVIRONMENTS: [EnvInfo; 18] = [
     info("Acrobot-v1", Some(-100.0), "swing the free end of two links above the bar"),
     info("BernoulliBandit-v0", None, "arms that pay 1 with fixed probabilities"),
     info("Blackjack-v1", None, "come closer to 21 than the dealer"),
@@ -241,6 +251,7 @@ pub const ENVIRONMENTS: [EnvInfo; 17] = [
     info("MountainCar-v0", Some(-110.0), "swing a weak car out of a valley"),
     info("MountainCarContinuous-v0", Some(90.0), "the same with a throttle and costly fuel"),
     info("Pendulum-v1", None, "swing a rod up and hold it there"),
+    info("Table-v0", None, "any finite process, written down as a table"),
     info("Taxi-v4", Some(8.0), "fetch a passenger and set them down"),
 ];
 
@@ -303,6 +314,7 @@ impl EnvConfig {
             Self::MountainCar { .. } => "MountainCar-v0",
             Self::MountainCarContinuous { .. } => "MountainCarContinuous-v0",
             Self::Pendulum { .. } => "Pendulum-v1",
+            Self::Table { .. } => "Table-v0",
             Self::Taxi { .. } => "Taxi-v4",
         }
     }
@@ -343,6 +355,7 @@ impl EnvConfig {
             | Self::MountainCar { max_episode_steps, .. }
             | Self::MountainCarContinuous { max_episode_steps, .. }
             | Self::Pendulum { max_episode_steps, .. }
+            | Self::Table { max_episode_steps, .. }
             | Self::Taxi { max_episode_steps, .. } => Some(max_episode_steps),
             Self::Blackjack { max_episode_steps, .. }
             | Self::CliffWalking { max_episode_steps, .. }
@@ -383,6 +396,16 @@ impl EnvConfig {
         self.build(visitor).map_err(|problem| CatalogError::Parameter { id: self.id(), problem })
     }
 
+    /// The environment's model as a table with its layout, where it has one.
+    ///
+    /// # Errors
+    /// [`CatalogError::Parameter`] if an option has an invalid value.
+    pub fn model(&self) -> Result<Option<Model>, CatalogError> {
+        self.visit(ModelOf)?
+            .transpose()
+            .map_err(|problem| CatalogError::Parameter { id: self.id(), problem: problem.into() })
+    }
+
     fn build<V: EnvVisitor>(&self, visitor: V) -> Result<V::Output, ParameterError> {
         let limited = Limited { visitor, max_steps: self.max_episode_steps() };
         match self {
@@ -420,6 +443,7 @@ impl EnvConfig {
                 limited.visit(MountainCarContinuous::new(*goal_velocity)?)
             }
             Self::Pendulum { g, .. } => limited.visit(Pendulum::new(*g)?),
+            Self::Table { table, .. } => limited.visit(Table::new(table)?),
             Self::Taxi {
                 is_rainy,
                 rainy_probability,
@@ -449,6 +473,28 @@ impl<V: EnvVisitor> Limited<V> {
                 self.visitor.visit(TimeLimit::new(env, max_steps))
             }
         })
+    }
+}
+
+/// What is known of an environment whose whole model is a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The dynamics, without the time limit.
+    pub mdp: Mdp,
+    /// How observations are laid out, where they have a place.
+    pub layout: Option<Layout>,
+}
+
+struct ModelOf;
+
+impl EnvVisitor for ModelOf {
+    type Output = Option<Result<Model, skinner_core::MdpError>>;
+
+    fn visit<E: Env + 'static>(self, env: E) -> Self::Output {
+        let model = |table: &dyn skinner_core::mdp::Tabular| {
+            Ok(Model { mdp: table.to_mdp()?, layout: table.layout() })
+        };
+        env.tabular().map(model)
     }
 }
 

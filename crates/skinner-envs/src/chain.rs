@@ -44,10 +44,10 @@
 //! | V of the uniform policy | (1 + γ) / (4 - γ²) | (4 + γ) / (2 (4 - γ²)) |
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Layout, Mark, Tabular, Transition};
 use skinner_core::{Env, Rng, Space, Step, scene::Scene};
 
 use crate::draw::{BLACK, Draw, GREY, WHITE, scene};
-use crate::tabular::{Tabular, Transition};
 
 /// The two-state chain; see the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,6 +105,10 @@ impl Env for Chain {
         }
         Some(picture)
     }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        Some(self)
+    }
 }
 
 impl Tabular for Chain {
@@ -126,6 +130,10 @@ impl Tabular for Chain {
 
     fn initial_distribution(&self) -> Vec<f64> {
         vec![1.0, 0.0]
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        Some(Layout::grid(2, 2, &[Mark::Letter('S'), Mark::Letter('M')], |_| None))
     }
 }
 

@@ -47,13 +47,13 @@
 //! Gymnasium 1.4.
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Layout, Mark, Tabular, Transition};
 use skinner_core::{
     Env, Rng, Space, Step,
     scene::{Color, Scene},
 };
 
 use crate::draw::{Draw, scene};
-use crate::tabular::{Tabular, Transition};
 use crate::tiles;
 
 const ROWS: usize = 4;
@@ -173,6 +173,10 @@ impl Env for CliffWalking {
         tiles::elf(&mut picture, tiles::corner(self.state, COLUMNS), SHADOW);
         Some(picture)
     }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        Some(self)
+    }
 }
 
 fn cliff(picture: &mut Scene, [x, y]: [f32; 2]) {
@@ -214,5 +218,14 @@ impl Tabular for CliffWalking {
         let mut distribution = vec![0.0; CELLS];
         distribution[START] = 1.0;
         distribution
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        let marks = [Mark::Up, Mark::Right, Mark::Down, Mark::Left];
+        let fixed = |cell| match cell {
+            GOAL => Some('G'),
+            cell => is_cliff(cell).then_some('C'),
+        };
+        Some(Layout::grid(CELLS, COLUMNS, &marks, fixed))
     }
 }

@@ -30,6 +30,7 @@
 //! The infinite-horizon test of time limits in Stable-Baselines3.
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Tabular, Transition};
 use skinner_core::{Env, Rng, Space, Step, scene::Scene};
 
 use crate::draw::{BLACK, Draw, GREY, WHITE, scene};
@@ -77,5 +78,27 @@ impl Env for Constant {
         picture.text(200.0, 90.0, 64.0, &self.steps.to_string(), BLACK);
         picture.text(200.0, 165.0, 16.0, "REWARDS SO FAR", GREY);
         Some(picture)
+    }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        Some(self)
+    }
+}
+
+impl Tabular for Constant {
+    fn num_states(&self) -> usize {
+        1
+    }
+
+    fn num_actions(&self) -> usize {
+        2
+    }
+
+    fn transitions(&self, _state: usize, _action: usize) -> Vec<Transition> {
+        vec![Transition::certain(0, 1.0, false)]
+    }
+
+    fn initial_distribution(&self) -> Vec<f64> {
+        vec![1.0]
     }
 }

@@ -45,6 +45,9 @@ pub enum ParameterError {
     /// A map on which an episode cannot begin.
     #[error("the map has no start: one tile must be S")]
     MapWithoutStart,
+    /// A table that describes no process.
+    #[error("`table`: {0}")]
+    Table(#[from] skinner_core::MdpError),
     /// A start from which no goal can be reached.
     #[error("no goal G can be reached from the start in row {row}, column {column}")]
     MapGoalUnreachable {

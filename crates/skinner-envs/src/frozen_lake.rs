@@ -58,11 +58,11 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Layout, Mark, Tabular, Transition};
 use skinner_core::{Env, Rng, Space, Step, scene::Scene};
 
 use crate::draw::{BLACK, Draw, scene};
 use crate::error::{ParameterError, check_finite, check_probability};
-use crate::tabular::{Tabular, Transition};
 use crate::tiles;
 
 /// Gymnasium's small map.
@@ -331,6 +331,10 @@ impl Env for FrozenLake {
         }
         Some(picture)
     }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        Some(self)
+    }
 }
 
 impl Tabular for FrozenLake {
@@ -364,6 +368,15 @@ impl Tabular for FrozenLake {
             distribution[start] = probability;
         }
         distribution
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        let marks = [Mark::Left, Mark::Down, Mark::Right, Mark::Up];
+        let fixed = |cell: usize| {
+            let tile = self.map.tiles[cell];
+            tile.ends_episode().then(|| tile.letter())
+        };
+        Some(Layout::grid(self.map.tiles.len(), self.map.columns, &marks, fixed))
     }
 }
 

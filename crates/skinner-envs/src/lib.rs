@@ -21,8 +21,9 @@ mod math;
 pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;
+pub mod policy_map;
 pub mod render;
-pub mod tabular;
+pub mod table;
 pub mod taxi;
 mod tiles;
 
@@ -40,5 +41,5 @@ pub use identity::{Identity, IdentityBox};
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
-pub use tabular::{Tabular, Transition};
+pub use table::Table;
 pub use taxi::Taxi;

@@ -62,6 +62,7 @@
 //! JAIR 13 (2000); behaviour and numbers of Gymnasium 1.4.
 
 use serde::{Deserialize, Serialize};
+use skinner_core::mdp::{Cell, Layout, Mark, Panel, Tabular, Transition};
 use skinner_core::{
     Env, Rng, Space, Step,
     scene::{Color, Scene},
@@ -69,7 +70,6 @@ use skinner_core::{
 
 use crate::draw::{BLACK, Draw, GREY, WHITE, scene};
 use crate::error::{ParameterError, check_probability};
-use crate::tabular::{Tabular, Transition};
 use crate::tiles;
 
 const SIDE: usize = 5;
@@ -307,6 +307,10 @@ impl Env for Taxi {
         }
         Some(picture)
     }
+
+    fn tabular(&self) -> Option<&dyn Tabular> {
+        self.fickle_probability.is_none().then_some(self)
+    }
 }
 
 fn chequered_flag(picture: &mut Scene, [x, y]: [f32; 2]) {
@@ -388,6 +392,19 @@ impl Tabular for Taxi {
             distribution[starting_state(rank)] = 1.0 / STARTS as f64;
         }
         distribution
+    }
+
+    /// One map for each place of the passenger and destination.
+    fn layout(&self) -> Option<Layout> {
+        const LETTERS: [char; 5] = ['R', 'G', 'Y', 'B', 'T'];
+        let marks =
+            [Mark::Down, Mark::Up, Mark::Right, Mark::Left, Mark::Letter('P'), Mark::Letter('D')];
+        let errands = (0..20).map(|code| (code / 4, code % 4)).filter(|(from, to)| from != to);
+        let panels = errands.map(|(from, to)| Panel {
+            title: format!("{} to {}", LETTERS[from], LETTERS[to]),
+            cells: (0..CELLS).map(|cell| Cell::At((cell * 5 + from) * 4 + to)).collect(),
+        });
+        Some(Layout { panels: panels.collect(), columns: SIDE, marks: marks.to_vec() })
     }
 }
 

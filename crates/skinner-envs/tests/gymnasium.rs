@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use skinner_core::mdp::Tabular;
 use skinner_core::{Action, Actions, Env, Rng, Space, wrappers::TimeLimit};
 use skinner_envs::{
     Acrobot, CartPole, CliffWalking, EnvConfig, FrozenLake, MountainCar, MountainCarContinuous,
-    Pendulum, Tabular, Taxi,
+    Pendulum, Taxi,
     catalog::EnvVisitor,
     frozen_lake::{MAP_4X4, MAP_8X8, Map},
 };

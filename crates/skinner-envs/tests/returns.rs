@@ -1,9 +1,10 @@
 //! Mean returns of fixed policies against those measured with Gymnasium 1.4.0.
 
+use skinner_core::mdp::{Mdp, Tabular};
 use skinner_core::{Env, Rng, wrappers::TimeLimit};
 use skinner_envs::{
     Acrobot, Blackjack, CartPole, CliffWalking, FrozenLake, MountainCar, MountainCarContinuous,
-    Pendulum, Tabular, Taxi,
+    Pendulum, Taxi,
     frozen_lake::{MAP_4X4, Map},
 };
 
@@ -89,47 +90,23 @@ fn frozen_lake() {
     check(random, 0.014, 0.0005);
 }
 
-/// The greedy policy and the values that value iteration converges to.
-fn solve(table: &impl Tabular, gamma: f64) -> (Vec<usize>, Vec<f64>) {
-    let states = 0..table.num_states();
-    let model: Vec<Vec<Vec<_>>> = states
-        .map(|state| (0..table.num_actions()).map(|a| table.transitions(state, a)).collect())
-        .collect();
-    let mut values = vec![0.0; table.num_states()];
-    loop {
-        let q = |outcomes: &Vec<skinner_envs::Transition>| -> f64 {
-            let value = |t: &skinner_envs::Transition| {
-                let next = if t.terminated { 0.0 } else { values[t.next_state] };
-                t.probability * (t.reward + gamma * next)
-            };
-            outcomes.iter().map(value).sum()
-        };
-        let best = |actions: &Vec<Vec<_>>| {
-            let qs = actions.iter().map(q).enumerate();
-            qs.fold((0, f64::NEG_INFINITY), |a, b| if b.1 > a.1 + 1e-12 { b } else { a })
-        };
-        let (policy, next): (Vec<usize>, Vec<f64>) = model.iter().map(best).unzip();
-        let change = values.iter().zip(&next).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        values = next;
-        if change < 1e-10 {
-            return (policy, values);
-        }
-    }
-}
-
 #[test]
 fn optimal_policies() {
-    let (policy, values) = solve(&lake(), 0.99);
+    let optimum = |table: &dyn Tabular, gamma| {
+        let solution = Mdp::new(table).unwrap().value_iteration(gamma, 1e-12).unwrap();
+        (solution.policy, solution.values)
+    };
+    let (policy, values) = optimum(&lake(), 0.99);
     assert!((values[0] - 0.542_026).abs() < 1e-6, "V*(s0) = {}", values[0]);
     let skilled = mean_return(TimeLimit::new(lake(), 100), 50_000, |&obs, _| policy[obs]);
     check(skilled, 0.740_165, 0.0);
 
     let taxi = Taxi::default();
-    let (policy, _) = solve(&taxi, 0.99);
+    let (policy, _) = optimum(&taxi, 0.99);
     let driven = mean_return(TimeLimit::new(taxi, 200), 20_000, |&obs, _| policy[obs]);
     check(driven, 7.93, 0.005);
 
-    let (policy, values) = solve(&CliffWalking::default(), 1.0);
+    let (policy, values) = optimum(&CliffWalking::default(), 1.0);
     assert_eq!(values[36], -13.0);
     let (mean, _) = mean_return(CliffWalking::default(), 2, |&obs, _| policy[obs]);
     assert_eq!(mean, -13.0);

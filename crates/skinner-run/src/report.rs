@@ -6,6 +6,7 @@
 mod curves;
 mod group;
 mod html;
+mod pictures;
 mod samples;
 
 use std::fs;
@@ -18,6 +19,7 @@ use crate::files;
 use crate::history::History;
 use crate::run_dir::{RunDir, RunInfo, Status};
 
+pub use pictures::Picture;
 pub use samples::{Sample, Samples};
 
 /// What a run directory holds, as far as it can be read.
@@ -39,6 +41,8 @@ pub struct RunReport {
     pub timing: History,
     /// What a language model wrote before and after training; empty for other runs.
     pub samples: Samples,
+    /// What the run drew; most draw nothing.
+    pub pictures: Vec<Picture>,
     /// What is missing or cannot be read, a sentence each.
     pub notes: Vec<String>,
 }
@@ -65,11 +69,13 @@ impl RunReport {
             metrics,
             timing,
             samples: Samples::default(),
+            pictures: Vec::new(),
             notes,
         };
         report.note_metrics();
         let finished = report.stands() == "finished";
         report.samples = Samples::read(&report.path, finished, &mut report.notes);
+        report.pictures = pictures::read(&report.path, &mut report.notes);
         Ok(report)
     }
 

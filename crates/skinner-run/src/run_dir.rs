@@ -325,6 +325,16 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
+    /// Writes `pictures/TITLE.svg`, with hyphens for spaces; the report shows it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_picture(&self, title: &str, svg: &str) -> Result<(), RunError> {
+        let dir = self.path.join("pictures");
+        std::fs::create_dir_all(&dir).map_err(RunError::io("create directory", &dir))?;
+        files::write_atomic(&dir.join(format!("{}.svg", title.replace(' ', "-"))), svg.as_bytes())
+    }
+
     /// `report.html`.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")

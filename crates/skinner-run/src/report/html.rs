@@ -9,7 +9,7 @@ use skinner_core::statistics::{iqm, mean, std};
 
 use super::curves::Band;
 use super::group::{Group, base_label};
-use super::{RunReport, curves, samples};
+use super::{RunReport, curves, pictures, samples};
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
@@ -22,7 +22,7 @@ struct TopChart {
     band: Band,
 }
 
-const TOP: [TopChart; 7] = [
+const TOP: [TopChart; 8] = [
     TopChart {
         metric: "episode_return",
         title: "Episode return in training",
@@ -34,6 +34,12 @@ const TOP: [TopChart; 7] = [
         title: "Periodic evaluation",
         y_label: "mean return",
         band: Band::Deviation("eval_return_std"),
+    },
+    TopChart {
+        metric: "exact_return",
+        title: "Exact return of the greedy policy",
+        y_label: "mean return",
+        band: Band::None,
     },
     TopChart { metric: "loss", title: "Loss in training", y_label: "loss", band: Band::None },
     TopChart {
@@ -91,6 +97,7 @@ pub(super) fn page(groups: &[Group]) -> String {
     evaluation(&mut page, groups);
     training(&mut page, groups);
     completions(&mut page, groups);
+    drawn(&mut page, groups);
     other_metrics(&mut page, groups);
     hyperparameters(&mut page, groups);
     runs(&mut page, groups);
@@ -366,6 +373,28 @@ fn completions(page: &mut String, groups: &[Group]) {
             "<p class=\"small\">Log ratio: the log-probability of the completion after training less that by \
              the model that training started from.</p>\n",
         );
+    }
+    page.push_str("</section>\n");
+}
+
+/// What runs drew, of the first run of each group that drew something.
+fn drawn(page: &mut String, groups: &[Group]) {
+    let shown: Vec<&RunReport> = groups
+        .iter()
+        .filter_map(|group| group.runs.iter().find(|run| !run.pictures.is_empty()).copied())
+        .collect();
+    if shown.is_empty() {
+        return;
+    }
+    page.push_str("<section>\n<h2>What was learned</h2>\n");
+    let several = all_runs(groups).count() > 1;
+    for run in &shown {
+        if several {
+            let _ = writeln!(page, "<h3>{}</h3>", escape(&run.name()));
+        }
+        for picture in &run.pictures {
+            pictures::image(page, run, picture);
+        }
     }
     page.push_str("</section>\n");
 }
