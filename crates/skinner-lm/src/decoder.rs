@@ -36,13 +36,55 @@ use crate::error::LmError;
 use block::{BlockTape, Pass, norm_backward};
 use linear::Dropout;
 
+/// Tokens that see each other, and maybe those of a segment before them.
+///
+/// Completions of one prompt are segments with that prompt as their prefix: it is run once for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its first token in the batch.
+    pub start: usize,
+    /// Behind its last token.
+    pub end: usize,
+    /// Start and end of a segment before it, without a prefix of its own, whose tokens come first.
+    pub prefix: Option<(usize, usize)>,
+}
+
+impl Segment {
+    /// Tokens of its own.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// Tokens of its prefix: the position of its own first one.
+    pub fn before(&self) -> usize {
+        self.prefix.map_or(0, |(start, end)| end - start)
+    }
+
+    /// Places in the batch of all tokens that its last one sees.
+    pub fn seen(&self) -> impl Iterator<Item = usize> + use<> {
+        let (start, end) = self.prefix.unwrap_or_default();
+        (start..end).chain(self.start..self.end)
+    }
+}
+
+impl From<(usize, usize)> for Segment {
+    fn from((start, end): (usize, usize)) -> Self {
+        Self { start, end, prefix: None }
+    }
+}
+
 /// Sequences one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// The tokens of all sequences.
     pub ids: &'a [u32],
-    /// Where each sequence starts and ends. Together they cover all tokens, in order.
-    pub segments: &'a [(usize, usize)],
+    /// Together they cover all tokens, in order.
+    pub segments: &'a [Segment],
     /// In training with dropout: a seed for each sequence, which makes its masks whatever the batch.
     pub dropout: Option<&'a [SeedSequence]>,
 }
@@ -155,7 +197,7 @@ impl Decoder {
         keep: Keep,
         mut each: impl FnMut(usize, &[f32]),
     ) {
-        assert_eq!(batch.segments.last().map_or(0, |s| s.1), batch.ids.len(), "segments cover");
+        assert_eq!(batch.segments.last().map_or(0, |s| s.end), batch.ids.len(), "segments cover");
         let (width, layers) = (self.config.hidden_size, self.config.num_hidden_layers);
         tape.keep = keep;
         let forgets = matches!(keep, Keep::Nothing | Keep::LastOnly);
@@ -245,11 +287,12 @@ impl Decoder {
     }
 
     /// The rotary angles of every token.
-    fn angles(&self, segments: &[(usize, usize)]) -> Vec<Vec<f32>> {
+    fn angles(&self, segments: &[Segment]) -> Vec<Vec<f32>> {
         let Some(rope) = &self.rope else { return Vec::new() };
-        let longest = segments.iter().map(|(start, end)| end - start).max().unwrap_or(0);
+        let longest = segments.iter().map(|s| s.before() + s.len()).max().unwrap_or(0);
         let table: Vec<Vec<f32>> = (0..longest).map(|position| rope.angles(position)).collect();
-        segments.iter().flat_map(|(start, end)| table[..end - start].iter().cloned()).collect()
+        let of = |s: &Segment| s.before()..s.before() + s.len();
+        segments.iter().flat_map(|segment| table[of(segment)].iter().cloned()).collect()
     }
 
     pub(crate) fn rope(&self) -> Option<&Rope> {
@@ -259,10 +302,11 @@ impl Decoder {
     fn embed(&self, model: &Model<'_>, batch: &Batch<'_>) -> Vec<f32> {
         let width = self.config.hidden_size;
         let mut x = vec![0.0; batch.ids.len() * width];
-        for &(start, end) in batch.segments {
-            for t in start..end {
+        for segment in batch.segments {
+            for t in segment.start..segment.end {
                 let row = &mut x[t * width..(t + 1) * width];
-                self.embed_token(&model.params, batch.ids[t], t - start, row);
+                let position = segment.before() + t - segment.start;
+                self.embed_token(&model.params, batch.ids[t], position, row);
             }
         }
         x
@@ -290,14 +334,15 @@ impl Decoder {
         let mut add = |at: usize, d: &[f32]| {
             grad[at..at + width].iter_mut().zip(d).for_each(|(g, d)| *g += d);
         };
-        for &(start, end) in batch.segments {
-            for t in start..end {
+        for segment in batch.segments {
+            for t in segment.start..segment.end {
                 let d = &d[t * width..(t + 1) * width];
                 if self.config.pad_token_id != Some(batch.ids[t]) {
                     add(self.layout.embedding + batch.ids[t] as usize * width, d);
                 }
                 if let Some(positions) = self.layout.positions {
-                    add(positions + (t - start) * width, d);
+                    let position = segment.before() + t - segment.start;
+                    add(positions + position * width, d);
                 }
             }
         }

@@ -16,7 +16,7 @@ pub use sampling::{Drawn, Sampling};
 pub use score::Scored;
 
 use crate::decoder::{
-    Adapter, Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Tape, rotate,
+    Adapter, Batch, Decoder, Heads, Keep, Linear, Model, NormAt, Params, Segment, Tape, rotate,
 };
 use crate::error::LmError;
 use crate::tokenizer::{TextStream, Tokenizer};
@@ -448,7 +448,7 @@ impl<'a> Engine<'a> {
         let mut segments = Vec::with_capacity(requests.len());
         let mut ids = Vec::new();
         for request in requests {
-            segments.push((ids.len(), ids.len() + request.prompt.len()));
+            segments.push(Segment::from((ids.len(), ids.len() + request.prompt.len())));
             ids.extend_from_slice(&request.prompt);
         }
         let mut caches: Vec<Cache> = requests.iter().map(|_| Cache::new(layers)).collect();
@@ -456,13 +456,13 @@ impl<'a> Engine<'a> {
         let model = Model { params: self.params, adapter: self.adapter };
         let mut tape = Tape::default();
         self.decoder.forward(cpu, &model, &batch, &mut tape, Keep::LastOnly, |layer, qkv| {
-            for (cache, &(start, end)) in caches.iter_mut().zip(&segments) {
-                cache.extend(heads, layer, &qkv[start * row..end * row]);
+            for (cache, segment) in caches.iter_mut().zip(&segments) {
+                cache.extend(heads, layer, &qkv[segment.start * row..segment.end * row]);
             }
         });
         let hidden = tape.hidden.chunks(width);
-        for ((mut cache, &(start, end)), hidden) in caches.into_iter().zip(&segments).zip(hidden) {
-            cache.ids.extend_from_slice(&ids[start..end]);
+        for ((mut cache, segment), hidden) in caches.into_iter().zip(&segments).zip(hidden) {
+            cache.ids.extend_from_slice(&ids[segment.start..segment.end]);
             let logits = self.logits(cpu, hidden);
             out.push(Prefilled { cache: Arc::new(cache), logits });
         }

@@ -5,7 +5,7 @@ mod common;
 
 use serde_json::Value;
 use skinner_lm::Decoder;
-use skinner_lm::decoder::{Batch, Gradient, Head, Keep, Model, Params, Tape, Target};
+use skinner_lm::decoder::{Batch, Gradient, Head, Keep, Model, Params, Segment, Tape, Target};
 use skinner_nn::matrix::{Cpu, Precision};
 use skinner_nn::{AdamW, AdamWConfig};
 
@@ -56,8 +56,8 @@ fn scores_gradients_and_steps_are_pytorchs() {
     let all: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["ids"])).collect();
     let mut segments = Vec::new();
     for ids in &all {
-        let start = segments.last().map_or(0, |s: &(usize, usize)| s.1);
-        segments.push((start, start + ids.len()));
+        let start = segments.last().map_or(0, |s: &Segment| s.end);
+        segments.push((start, start + ids.len()).into());
     }
     let packed = all.concat();
     let batch = Batch { ids: &packed, segments: &segments, dropout: None };
@@ -65,8 +65,8 @@ fn scores_gradients_and_steps_are_pytorchs() {
     decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
     let head = Head::new(&decoder);
     let width = decoder.config().hidden_size;
-    for (case, (&(start, end), ids)) in cases.iter().zip(segments.iter().zip(&all)) {
-        let hidden = &tape.hidden[start * width..end * width];
+    for (case, (segment, ids)) in cases.iter().zip(segments.iter().zip(&all)) {
+        let hidden = &tape.hidden[segment.start * width..segment.end * width];
         let scores = head.scores(&mut cpu, &model.params, hidden, &next_tokens(ids), false);
         let expected = numbers(&case["log_probs"]);
         assert_eq!(scores.log_prob.len(), expected.len());
@@ -81,7 +81,7 @@ fn scores_gradients_and_steps_are_pytorchs() {
     }
 
     let sequence = &all[golden["sft"]["case"].as_u64().unwrap() as usize];
-    let segment = [(0, sequence.len())];
+    let segment = [(0, sequence.len()).into()];
     let batch = Batch { ids: sequence, segments: &segment, dropout: None };
     let targets = next_tokens(sequence);
     let mut adam = AdamW::new(AdamWConfig::default(), params.len());

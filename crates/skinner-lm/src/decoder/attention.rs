@@ -3,7 +3,9 @@
 //! A unit of work is one segment (forward, some of its queries) and one head of keys with the query heads that
 //! share it, so every sum stays within a unit: results depend neither on threads nor on the other segments.
 
-use skinner_nn::matrix::{Cpu, Operand, Packed, dot, exp_sum, max, product_here};
+use skinner_nn::matrix::{Cpu, Operand, Packed, add_scaled, dot, exp_sum, max, product_here};
+
+use super::Segment;
 
 /// Queries whose scores are held at once.
 const BLOCK: usize = 64;
@@ -24,6 +26,12 @@ impl Heads {
 
     fn group(&self) -> usize {
         self.queries / self.keys
+    }
+
+    /// Where a head's keys and its values begin in a row.
+    fn columns(&self, key_head: usize) -> (usize, usize) {
+        let key = (self.queries + key_head) * self.dim;
+        (key, key + self.keys * self.dim)
     }
 
     /// `1 / √dim`
@@ -88,15 +96,38 @@ impl Group<'_> {
     }
 }
 
+/// The columns of one head, in the rows that a segment's tokens before `end` see. `held` is for those of two places.
+fn seen<'a>(
+    (qkv, row): (&'a [f32], usize),
+    (column, dim): (usize, usize),
+    segment: &Segment,
+    end: usize,
+    held: &'a mut Vec<f32>,
+) -> Operand<'a> {
+    if segment.prefix.is_none() {
+        return Operand::rows(&qkv[segment.start * row + column..], row);
+    }
+    let rows = Segment { end, ..*segment }.seen();
+    held.extend(rows.flat_map(|t| &qkv[t * row + column..][..dim]));
+    Operand::rows(held, dim)
+}
+
 /// Some tokens of a segment and one head of keys.
 struct Part {
-    start: usize,
+    segment: Segment,
     tokens: std::ops::Range<usize>,
     /// Where its results begin.
     row: usize,
     key_head: usize,
     out: Vec<f32>,
     log_sums: Vec<f32>,
+}
+
+impl Part {
+    /// Tokens that its last one sees.
+    fn seen(&self) -> usize {
+        self.segment.before() + self.tokens.end - self.segment.start
+    }
 }
 
 /// Queries of a part.
@@ -107,38 +138,41 @@ const PART: usize = 256;
 pub(crate) fn forward(
     cpu: &mut Cpu,
     heads: Heads,
-    (segments, last_only): (&[(usize, usize)], bool),
+    (segments, last_only): (&[Segment], bool),
     qkv: &[f32],
     out: &mut Vec<f32>,
     log_sums: &mut Vec<f32>,
 ) {
     let (dim, group) = (heads.dim, heads.group());
     let (mut parts, mut rows) = (Vec::new(), 0);
-    for &(start, end) in segments {
+    for &segment in segments {
+        let Segment { start, end, .. } = segment;
         let from = if last_only { start.max(end.saturating_sub(1)) } else { start };
         for first in (from..end).step_by(PART) {
             let tokens = first..end.min(first + PART);
             for key_head in 0..heads.keys {
                 let tokens = tokens.clone();
                 let (out, log_sums) = (Vec::new(), Vec::new());
-                parts.push(Part { start, tokens, row: rows, key_head, out, log_sums });
+                parts.push(Part { segment, tokens, row: rows, key_head, out, log_sums });
             }
             rows += tokens.len();
         }
     }
     // Long ones first, so that threads end together.
-    parts.sort_by_key(|part| std::cmp::Reverse((part.tokens.end - part.start) * part.tokens.len()));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.seen() * part.tokens.len()));
     cpu.team.for_each(&mut parts, |part| {
         let tokens = part.tokens.len();
         part.out.resize(group * tokens * dim, 0.0);
         part.log_sums.resize(group * tokens, 0.0);
         let query = part.tokens.start * heads.row() + part.key_head * group * dim;
-        let key = part.start * heads.row() + (heads.queries + part.key_head) * dim;
+        let (key, value) = heads.columns(part.key_head);
+        let (rows, end) = ((qkv, heads.row()), part.tokens.end);
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
         let group = Group {
             heads,
-            len: part.tokens.end - part.start,
-            keys: Operand::rows(&qkv[key..], heads.row()),
-            values: Operand::rows(&qkv[key + heads.keys * dim..], heads.row()),
+            len: part.seen(),
+            keys: seen(rows, (key, dim), &part.segment, end, &mut keys),
+            values: seen(rows, (value, dim), &part.segment, end, &mut values),
             queries: &qkv[query..],
             row: heads.row(),
             tokens,
@@ -161,24 +195,23 @@ pub(crate) fn forward(
     }
 }
 
-/// The rows of one segment, `start..end`, and one head of keys: gradients.
+/// A segment and one head of keys: gradients.
 struct Unit {
-    start: usize,
-    end: usize,
+    segment: Segment,
     key_head: usize,
-    /// Of the group's heads, one after the other.
+    /// Of the group's heads, one after the other, in the segment's own tokens.
     d_query: Vec<f32>,
+    /// In all tokens that the segment sees.
     d_key: Vec<f32>,
     d_value: Vec<f32>,
 }
 
-fn units(heads: Heads, segments: &[(usize, usize)]) -> Vec<Unit> {
+fn units(heads: Heads, segments: &[Segment]) -> Vec<Unit> {
     let mut units: Vec<Unit> = segments
         .iter()
-        .flat_map(|&(start, end)| (0..heads.keys).map(move |key_head| (start, end, key_head)))
-        .map(|(start, end, key_head)| Unit {
-            start,
-            end,
+        .flat_map(|&segment| (0..heads.keys).map(move |key_head| (segment, key_head)))
+        .map(|(segment, key_head)| Unit {
+            segment,
             key_head,
             d_query: Vec::new(),
             d_key: Vec::new(),
@@ -186,23 +219,17 @@ fn units(heads: Heads, segments: &[(usize, usize)]) -> Vec<Unit> {
         })
         .collect();
     // Long ones first, so that threads end together.
-    units.sort_by_key(|unit| std::cmp::Reverse(unit.end - unit.start));
+    let cost = |segment: &Segment| (segment.before() + segment.len()) * segment.len();
+    units.sort_by_key(|unit| std::cmp::Reverse(cost(&unit.segment)));
     units
 }
 
-/// Where q of a head, k and v of a unit start.
-fn places(unit: &Unit, heads: Heads, g: usize) -> [usize; 3] {
-    let base = unit.start * heads.row();
-    let query = base + (unit.key_head * heads.group() + g) * heads.dim;
-    let key = base + (heads.queries + unit.key_head) * heads.dim;
-    [query, key, key + heads.keys * heads.dim]
-}
-
-/// Writes the gradient in q, k and v to `d_qkv`, from that in the outputs.
+/// Writes the gradient in q, k and v to `d_qkv`, from that in the outputs. What a prefix gets from the segments
+/// behind it is added in an order that depends on these alone.
 pub(crate) fn backward(
     cpu: &mut Cpu,
     heads: Heads,
-    segments: &[(usize, usize)],
+    segments: &[Segment],
     qkv: &[f32],
     out: &[f32],
     log_sums: &[f32],
@@ -213,22 +240,23 @@ pub(crate) fn backward(
     cpu.team.for_each(&mut units, |unit| {
         unit_backward(unit, heads, qkv, out, log_sums, d_out);
     });
+    d_qkv.clear();
     d_qkv.resize(qkv.len(), 0.0);
     let (dim, row) = (heads.dim, heads.row());
+    let mut add = |at: usize, d: &[f32]| add_scaled(&mut d_qkv[at..at + dim], 1.0, d);
     for unit in &units {
-        let len = unit.end - unit.start;
-        let mut copy = |from: &[f32], at: usize| {
-            for i in 0..len {
-                let to = at + i * row;
-                d_qkv[to..to + dim].copy_from_slice(&from[i * dim..(i + 1) * dim]);
-            }
-        };
-        for g in 0..heads.group() {
-            copy(&unit.d_query[g * len * dim..], places(unit, heads, g)[0]);
+        let segment = &unit.segment;
+        for (i, d) in unit.d_query.chunks(dim).enumerate() {
+            let (g, token) = (i / segment.len(), i % segment.len());
+            let head = unit.key_head * heads.group() + g;
+            add((segment.start + token) * row + head * dim, d);
         }
-        let [_, key, value] = places(unit, heads, 0);
-        copy(&unit.d_key, key);
-        copy(&unit.d_value, value);
+        let (key, value) = heads.columns(unit.key_head);
+        let both = unit.d_key.chunks(dim).zip(unit.d_value.chunks(dim));
+        for (token, (d_key, d_value)) in segment.seen().zip(both) {
+            add(token * row + key, d_key);
+            add(token * row + value, d_value);
+        }
     }
 }
 
@@ -240,32 +268,36 @@ fn unit_backward(
     log_sums: &[f32],
     d_out: &[f32],
 ) {
-    let (len, dim, row, scale) = (unit.end - unit.start, heads.dim, heads.row(), heads.scale());
-    let width = heads.queries * dim;
-    unit.d_query.resize(heads.group() * len * dim, 0.0);
+    let (dim, row, scale) = (heads.dim, heads.row(), heads.scale());
+    let (segment, width) = (unit.segment, heads.queries * dim);
+    let (before, tokens) = (segment.before(), segment.len());
+    let len = before + tokens;
+    unit.d_query.resize(heads.group() * tokens * dim, 0.0);
     unit.d_key.resize(len * dim, 0.0);
     unit.d_value.resize(len * dim, 0.0);
     let (mut p, mut d_p) = (vec![0.0; BLOCK * len], vec![0.0; BLOCK * len]);
-    let [_, key, value] = places(unit, heads, 0);
-    let (k, v) = (Operand::rows(&qkv[key..], row), Operand::rows(&qkv[value..], row));
+    let (key, value) = heads.columns(unit.key_head);
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let k = seen((qkv, row), (key, dim), &segment, segment.end, &mut keys);
+    let v = seen((qkv, row), (value, dim), &segment, segment.end, &mut values);
     let mut packed: [Packed; 3] = Default::default();
     packed[0].pack([dim, len], k.flipped());
     packed[1].pack([dim, len], v.flipped());
     packed[2].pack([len, dim], k);
     let [keys_flipped, values_flipped, keys] = &packed;
     for g in 0..heads.group() {
-        let [query, ..] = places(unit, heads, g);
         let head = unit.key_head * heads.group() + g;
-        for (first, rows) in query_blocks(len) {
-            let seen = first + rows;
-            let q = Operand::rows(&qkv[query + first * row..], row);
+        for (first, rows) in query_blocks(tokens) {
+            let seen = before + first + rows;
+            let q = Operand::rows(&qkv[(segment.start + first) * row + head * dim..], row);
             keys_flipped.product([rows, seen, dim], q, &mut p, seen, false);
-            let at = (unit.start + first) * width + head * dim;
+            let at = (segment.start + first) * width + head * dim;
             let d = Operand::rows(&d_out[at..], width);
             values_flipped.product([rows, seen, dim], d, &mut d_p, seen, false);
             for i in 0..rows {
-                let (past, future) = p[i * seen..(i + 1) * seen].split_at_mut(first + i + 1);
-                let log_sum = log_sums[(unit.start + first + i) * heads.queries + head];
+                let row = &mut p[i * seen..(i + 1) * seen];
+                let (past, future) = row.split_at_mut(before + first + i + 1);
+                let log_sum = log_sums[(segment.start + first + i) * heads.queries + head];
                 exp_sum(past, scale, log_sum);
                 future.fill(0.0);
             }
@@ -280,7 +312,7 @@ fn unit_backward(
                 }
             }
             let d_scores = Operand::rows(&d_p, seen);
-            let d_query = &mut unit.d_query[(g * len + first) * dim..];
+            let d_query = &mut unit.d_query[(g * tokens + first) * dim..];
             keys.product([rows, dim, seen], d_scores, d_query, dim, false);
             product_here([seen, dim, rows], d_scores.flipped(), q, &mut unit.d_key, dim, true);
         }

@@ -2,6 +2,7 @@
 
 use skinner_nn::matrix::{self, Cpu};
 
+use super::Segment;
 use super::attention::{self, Heads};
 use super::layout::{BlockAt, NormAt};
 use super::linear::{Dropout, Gradient, Model, add_rows};
@@ -38,7 +39,7 @@ pub(crate) struct BlockTape {
 pub(crate) struct Pass<'a> {
     pub config: &'a ModelConfig,
     pub model: Model<'a>,
-    pub segments: &'a [(usize, usize)],
+    pub segments: &'a [Segment],
     /// Whether the block's output is wanted of every segment's last token alone.
     pub last_only: bool,
     pub dropout: Option<Dropout<'a>>,
@@ -166,8 +167,8 @@ impl Pass<'_> {
     /// The rows of every segment's last token.
     fn last_rows(&self, x: &[f32]) -> Vec<f32> {
         let width = self.config.hidden_size;
-        let ends = self.segments.iter().filter(|(start, end)| start < end);
-        ends.flat_map(|&(_, end)| &x[(end - 1) * width..end * width]).copied().collect()
+        let ends = self.segments.iter().filter(|segment| !segment.is_empty()).map(|s| s.end);
+        ends.flat_map(|end| &x[(end - 1) * width..end * width]).copied().collect()
     }
 
     /// Norms of heads and the rotary embedding, in place.

@@ -3,6 +3,7 @@
 use skinner_core::SeedSequence;
 use skinner_nn::matrix::{Cpu, Operand, add_scaled};
 
+use super::Segment;
 use super::layout::{Linear, Part};
 use super::lora::{Adapter, drop_inputs};
 use super::params::Params;
@@ -19,7 +20,7 @@ pub struct Model<'a> {
 /// Dropout in training: the segments of the batch, and a seed for each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dropout<'a> {
-    pub segments: &'a [(usize, usize)],
+    pub segments: &'a [Segment],
     pub seeds: &'a [SeedSequence],
 }
 

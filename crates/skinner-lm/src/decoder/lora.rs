@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use skinner_core::{Rng, SeedSequence};
 
+use super::Segment;
 use super::layout::{Layout, TensorAt};
 use crate::error::LmError;
 
@@ -184,15 +185,15 @@ impl<'a> Adapter<'a> {
 pub(crate) fn drop_inputs(
     x: &mut [f32],
     inputs: usize,
-    segments: &[(usize, usize)],
+    segments: &[Segment],
     seeds: &[SeedSequence],
     part: usize,
     dropout: f32,
 ) {
     let kept = 1.0 / (1.0 - dropout);
-    for (&(start, end), seed) in segments.iter().zip(seeds) {
+    for (segment, seed) in segments.iter().zip(seeds) {
         let mut rng = seed.child(part as u32).rng();
-        for x in &mut x[start * inputs..end * inputs] {
+        for x in &mut x[segment.start * inputs..segment.end * inputs] {
             *x = if rng.random() < f64::from(dropout) { 0.0 } else { *x * kept };
         }
     }

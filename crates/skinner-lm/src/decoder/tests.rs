@@ -37,14 +37,23 @@ fn lively(family: Family) -> (Decoder, Vec<f32>) {
     (decoder, params)
 }
 
-fn segments(lengths: &[usize]) -> Vec<(usize, usize)> {
+fn segments(lengths: &[usize]) -> Vec<Segment> {
     let end = |i: usize| lengths[..i].iter().sum();
-    (0..lengths.len()).map(|i| (end(i), end(i + 1))).collect()
+    (0..lengths.len()).map(|i| (end(i), end(i + 1)).into()).collect()
 }
 
-fn targets(ids: &[u32], segments: &[(usize, usize)]) -> Vec<Target> {
-    let within = |&(start, end): &(usize, usize)| {
-        (start..end - 1).map(|row| Target { row, id: ids[row + 1] }).collect::<Vec<_>>()
+/// Segments of which the first is the others' prefix.
+fn behind_the_first(lengths: &[usize]) -> Vec<Segment> {
+    let mut segments = segments(lengths);
+    segments[1..].iter_mut().for_each(|segment| segment.prefix = Some((0, lengths[0])));
+    segments
+}
+
+fn targets(ids: &[u32], segments: &[Segment]) -> Vec<Target> {
+    let within = |segment: &Segment| {
+        let rows: Vec<usize> = segment.seen().collect();
+        let own = segment.before().max(1)..rows.len();
+        own.map(|i| Target { row: rows[i - 1], id: ids[rows[i]] }).collect::<Vec<_>>()
     };
     segments.iter().flat_map(within).collect()
 }
@@ -53,7 +62,7 @@ struct Case<'a> {
     decoder: &'a Decoder,
     lora: Option<&'a LoraLayout>,
     ids: Vec<u32>,
-    segments: Vec<(usize, usize)>,
+    segments: Vec<Segment>,
     seeds: Option<Vec<SeedSequence>>,
     keep: Keep,
     threads: usize,
@@ -161,6 +170,50 @@ fn gradients_of_all_families_are_slopes() {
 }
 
 #[test]
+fn gradients_behind_a_prefix_are_slopes() {
+    for family in FAMILIES {
+        let (decoder, params) = lively(family);
+        let case = Case {
+            decoder: &decoder,
+            lora: None,
+            ids: ids(17, &mut Rng::new(5)),
+            segments: behind_the_first(&[6, 4, 1, 6]),
+            seeds: None,
+            keep: Keep::Everything,
+            threads: 1,
+        };
+        let (_, grad) = case.run(&params, &[]);
+        let loss = |p: &[f32]| case.run(p, &[]).0;
+        check_slopes(decoder.layout().tensors(), &params, &grad, &loss, &format!("{family:?}"));
+    }
+}
+
+/// Completions behind a prompt that is run once have the hidden states, by bytes, of those that repeat it.
+#[test]
+fn a_prefix_stands_for_its_repetition() {
+    for family in FAMILIES {
+        let (decoder, params) = lively(family);
+        let model = Model { params: Params::F32(&params), adapter: None };
+        let shared = behind_the_first(&[70, 3, 66, 1]);
+        let all = ids(140, &mut Rng::new(8));
+        let width = decoder.config().hidden_size;
+        let mut cpu = Cpu::new(2, Precision::F32);
+        let mut tape = Tape::default();
+        let batch = Batch { ids: &all, segments: &shared, dropout: None };
+        decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
+        let hidden = tape.hidden.clone();
+        for segment in &shared {
+            let ids: Vec<u32> = segment.seen().map(|t| all[t]).collect();
+            let whole = [(0, ids.len()).into()];
+            let batch = Batch { ids: &ids, segments: &whole, dropout: None };
+            decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
+            let own = segment.start * width..segment.end * width;
+            assert!(tape.hidden[segment.before() * width..] == hidden[own], "{family:?}");
+        }
+    }
+}
+
+#[test]
 fn gradients_of_adapters_are_slopes() {
     for family in [Family::Llama, Family::Gpt2] {
         let (decoder, params) = lively(family);
@@ -215,9 +268,10 @@ fn the_same_bits_however_it_is_computed() {
         let mut hidden = Vec::new();
         let mut cpu = Cpu::new(2, Precision::F32);
         let mut tape = Tape::default();
-        for &(start, end) in &whole.segments {
-            let alone = [(0, end - start)];
-            let batch = Batch { ids: &whole.ids[start..end], segments: &alone, dropout: None };
+        for segment in &whole.segments {
+            let alone = [(0, segment.len()).into()];
+            let ids = &whole.ids[segment.start..segment.end];
+            let batch = Batch { ids, segments: &alone, dropout: None };
             decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
             hidden.extend_from_slice(&tape.hidden);
         }
@@ -239,10 +293,12 @@ fn accumulation_is_exact() {
         let mut accumulate = |groups: &[std::ops::Range<usize>]| {
             let (mut sink, mut embedded) = (vec![0.0; params.len()], Vec::new());
             for group in groups {
-                let from = lengths[group.start].0;
-                let own: Vec<_> =
-                    lengths[group.clone()].iter().map(|s| (s.0 - from, s.1 - from)).collect();
-                let ids = &all[from..from + own[own.len() - 1].1];
+                let from = lengths[group.start].start;
+                let own: Vec<Segment> = lengths[group.clone()]
+                    .iter()
+                    .map(|s| (s.start - from, s.end - from).into())
+                    .collect();
+                let ids = &all[from..from + own[own.len() - 1].end];
                 let batch = Batch { ids, segments: &own, dropout: None };
                 let mut tape = Tape::default();
                 decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Everything, |_, _| {});
@@ -291,7 +347,7 @@ fn merged_adapters_compute_the_same() {
     layout.merge(&adapter, decoder.layout(), &mut merged);
     let hidden = |model: Model<'_>| {
         let mut tape = Tape::default();
-        let batch = Batch { ids: &[1, 2, 3, 4], segments: &[(0, 4)], dropout: None };
+        let batch = Batch { ids: &[1, 2, 3, 4], segments: &[(0, 4).into()], dropout: None };
         let mut cpu = Cpu::new(1, Precision::F32);
         decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
         tape.hidden

@@ -33,7 +33,7 @@ impl Engine<'_> {
         alternatives: usize,
     ) -> Result<Vec<Scored>, LmError> {
         self.check(ids)?;
-        let segments = [(0, ids.len())];
+        let segments = [(0, ids.len()).into()];
         let batch = Batch { ids, segments: &segments, dropout: None };
         let model = Model { params: self.params, adapter: self.adapter };
         let mut tape = Tape::default();

@@ -69,7 +69,7 @@ fn log_probs_are_those_of_the_whole_sequence() {
                 let mut cpu = Cpu::new(1, Precision::F32);
                 let mut tape = Tape::default();
                 let model = Model { params: Params::F32(&params), adapter: None };
-                let segments = [(0, ids.len())];
+                let segments = [(0, ids.len()).into()];
                 let batch = Batch { ids: &ids, segments: &segments, dropout: None };
                 decoder.forward(&mut cpu, &model, &batch, &mut tape, Keep::Nothing, |_, _| {});
                 let from = request.prompt.len();

@@ -4,7 +4,7 @@ use burn_tensor::{DType, Device, Int, Tensor};
 use skinner_core::SeedSequence;
 
 use super::arrays::{matrix, places};
-use crate::decoder::{Batch, Decoder, drop_inputs};
+use crate::decoder::{Batch, Decoder, Segment, drop_inputs};
 
 /// What a score becomes that is not to be seen: its exponential is 0, and it is no infinity.
 pub(super) const UNSEEN: f32 = -1e30;
@@ -21,7 +21,7 @@ pub(super) struct Placed<'a> {
     pub positions: Tensor<1, Int>,
     /// None where positions are learned.
     pub angles: Option<Angles>,
-    /// Tokens of the longest segment.
+    /// Tokens of the longest segment with its prefix.
     pub longest: usize,
     /// From packed tokens to segments of the longest one's length, and back; none where all have it.
     pub padding: Option<[Tensor<1, Int>; 2]>,
@@ -32,21 +32,23 @@ pub(super) struct Placed<'a> {
 impl<'a> Placed<'a> {
     pub fn new(decoder: &Decoder, batch: Batch<'a>, device: &'a Device) -> Self {
         let segments = batch.segments;
-        assert_eq!(segments.last().map_or(0, |s| s.1), batch.ids.len(), "segments cover");
-        let longest = segments.iter().map(|(start, end)| end - start).max().unwrap_or(0);
-        let positions = places(segments.iter().flat_map(|(start, end)| 0..end - start), device);
+        assert_eq!(segments.last().map_or(0, |s| s.end), batch.ids.len(), "segments cover");
+        let all = |s: &Segment| s.before() + s.len();
+        let longest = segments.iter().map(all).max().unwrap_or(0);
+        let positions = places(segments.iter().flat_map(|s| s.before()..all(s)), device);
         let angles = angles(decoder, 0..longest, device)
             .map(|angles| angles.map(|table| table.select(0, positions.clone())));
-        let ragged = segments.iter().any(|(start, end)| end - start < longest);
+        let ragged = segments.iter().any(|s| s.prefix.is_some() || s.len() < longest);
         let padding = ragged.then(|| {
-            // A place without a token takes its segment's first: it is never seen.
-            let padded = segments.iter().flat_map(|&(start, end)| {
-                (0..longest).map(move |i| if start + i < end { start + i } else { start })
+            // A place without a token takes its segment's first: it is never seen. A prefix stands before each
+            // segment that has it.
+            let padded = segments.iter().flat_map(|segment| {
+                segment.seen().chain(std::iter::repeat(segment.start)).take(longest)
             });
             let packed = segments
                 .iter()
                 .enumerate()
-                .flat_map(|(i, &(start, end))| (0..end - start).map(move |j| i * longest + j));
+                .flat_map(|(i, s)| (s.before()..all(s)).map(move |j| i * longest + j));
             // An empty segment has no first token; a batch has others then.
             let last = batch.ids.len().saturating_sub(1);
             [places(padded.map(|at| at.min(last)), device), places(packed, device)]

@@ -163,7 +163,7 @@ impl<'a> TensorEngine<'a> {
     fn prefill(&self, request: &Request) -> (Cache, Vec<f32>) {
         let (net, device) = (self.net(), self.device());
         let used = request.prompt.len();
-        let segments = [(0, used)];
+        let segments = [(0, used).into()];
         let batch = Batch { ids: &request.prompt, segments: &segments, dropout: None };
         let placed = Placed::new(net.decoder, batch, device);
         let mut layers = Vec::new();
@@ -200,7 +200,7 @@ impl<'a> TensorEngine<'a> {
     /// # Errors
     /// No tokens, unknown ones, or more than the context holds.
     pub fn score(&self, ids: &[u32]) -> Result<Vec<Scored>, LmError> {
-        let (net, segments) = (self.net(), [(0, ids.len())]);
+        let (net, segments) = (self.net(), [(0, ids.len()).into()]);
         check(net.decoder, ids)?;
         let batch = Batch { ids, segments: &segments, dropout: None };
         let placed = Placed::new(net.decoder, batch, self.device());

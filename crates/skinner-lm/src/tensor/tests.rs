@@ -10,8 +10,8 @@ use super::net::Net;
 use super::*;
 use crate::config::{Family, ModelConfig, RopeScaling};
 use crate::decoder::{
-    Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Tape,
-    Target, TensorAt,
+    Adapter, Batch, Decoder, Gradient, Head, Keep, LoraConfig, LoraLayout, Model, Params, Segment,
+    Tape, Target, TensorAt,
 };
 use crate::generate::{Completion, Engine, Request, Sampling, Stop};
 use crate::tokenizer::Tokenizer;
@@ -70,9 +70,9 @@ fn device() -> TensorDevice {
     }
 }
 
-fn segments(lengths: &[usize]) -> Vec<(usize, usize)> {
+fn segments(lengths: &[usize]) -> Vec<Segment> {
     let end = |i: usize| lengths[..i].iter().sum();
-    (0..lengths.len()).map(|i| (end(i), end(i + 1))).collect()
+    (0..lengths.len()).map(|i| (end(i), end(i + 1)).into()).collect()
 }
 
 fn ids(n: usize, seed: u64) -> Vec<u32> {
@@ -90,7 +90,7 @@ struct Case<'a> {
     params: &'a [f32],
     lora: Option<(&'a LoraLayout, &'a [f32])>,
     ids: Vec<u32>,
-    segments: Vec<(usize, usize)>,
+    segments: Vec<Segment>,
     seeds: Option<Vec<SeedSequence>>,
 }
 
@@ -105,8 +105,10 @@ impl Case<'_> {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let within = |&(start, end): &(usize, usize)| {
-            (start + 1..end).map(|t| Target { row: t - 1, id: self.ids[t] }).collect::<Vec<_>>()
+        let within = |segment: &Segment| {
+            let rows: Vec<usize> = segment.seen().collect();
+            let own = segment.before().max(1)..rows.len();
+            own.map(|i| Target { row: rows[i - 1], id: self.ids[rows[i]] }).collect::<Vec<_>>()
         };
         self.segments.iter().flat_map(within).collect()
     }
@@ -222,6 +224,17 @@ fn log_probs_and_gradients_equal_the_kernels() {
             };
             assert_equal(&case, &format!("{family:?} {lengths:?}"));
         }
+        let mut behind_the_first = segments(&[6, 4, 1, 6]);
+        behind_the_first[1..].iter_mut().for_each(|segment| segment.prefix = Some((0, 6)));
+        let case = Case {
+            decoder: &decoder,
+            params: &params,
+            lora: None,
+            ids: ids(17, 5),
+            segments: behind_the_first,
+            seeds: None,
+        };
+        assert_equal(&case, &format!("{family:?} behind a prefix"));
     }
 }
 

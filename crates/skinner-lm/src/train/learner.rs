@@ -1,13 +1,14 @@
 //! The weights, their gradient and the optimizer: forward and backward over packed sequences, a few at a time.
+//! Sequences that follow each other and have the same tokens before their first target have these run once.
 
 mod cpu;
+mod micro;
 
 use skinner_core::SeedSequence;
 
 use super::TrainConfig;
 use super::start::Start;
-use crate::data::{Example, Packed};
-use crate::decoder::{Batch, Decoder, LoraConfig, LoraLayout, Target, TensorAt};
+use crate::decoder::{Decoder, LoraConfig, LoraLayout, TensorAt};
 use crate::error::LmError;
 use crate::generate::{Completion, Request, Sampling, Stop};
 use crate::template::ChatTemplate;
@@ -16,73 +17,8 @@ use crate::tensor::Machine;
 use crate::tensor::TensorLearner;
 use crate::tokenizer::Tokenizer;
 use cpu::CpuLearner;
-
-/// A sequence to run: tokens, which of them are targets, and where its segments begin.
-#[derive(Clone, Copy, Debug)]
-pub struct Sequence<'a> {
-    /// Tokens.
-    pub ids: &'a [u32],
-    /// Which are predicted; never the first of a segment.
-    pub targets: &'a [bool],
-    /// Where segments begin; the first is 0.
-    pub starts: &'a [usize],
-}
-
-impl<'a> From<&'a Packed> for Sequence<'a> {
-    fn from(packed: &'a Packed) -> Self {
-        Self { ids: &packed.ids, targets: &packed.targets, starts: &packed.segments }
-    }
-}
-
-impl<'a> From<&'a Example> for Sequence<'a> {
-    fn from(example: &'a Example) -> Self {
-        Self { ids: &example.ids, targets: &example.loss_mask, starts: &[0] }
-    }
-}
-
-impl Sequence<'_> {
-    /// Number of targets.
-    pub fn num_targets(&self) -> usize {
-        self.targets.iter().skip(1).filter(|&&target| target).count()
-    }
-}
-
-/// Sequences that are run at once.
-struct Micro {
-    ids: Vec<u32>,
-    segments: Vec<(usize, usize)>,
-    targets: Vec<Target>,
-    seeds: Vec<SeedSequence>,
-}
-
-impl Micro {
-    /// `first` is the number of the first sequence in its batch: dropout's masks go by it.
-    fn new(sequences: &[Sequence<'_>], first: usize, dropout: Option<&SeedSequence>) -> Self {
-        let mut micro = Self { ids: vec![], segments: vec![], targets: vec![], seeds: vec![] };
-        for (i, sequence) in sequences.iter().enumerate() {
-            let base = micro.ids.len();
-            micro.ids.extend_from_slice(sequence.ids);
-            for (j, &start) in sequence.starts.iter().enumerate() {
-                let end = sequence.starts.get(j + 1).copied().unwrap_or(sequence.ids.len());
-                micro.segments.push((base + start, base + end));
-                if let Some(seed) = dropout {
-                    micro.seeds.push(seed.child((first + i) as u32).child(j as u32));
-                }
-                for t in start + 1..end {
-                    if sequence.targets[t] {
-                        micro.targets.push(Target { row: base + t - 1, id: sequence.ids[t] });
-                    }
-                }
-            }
-        }
-        micro
-    }
-
-    fn batch(&self) -> Batch<'_> {
-        let dropout = (!self.seeds.is_empty()).then_some(&self.seeds[..]);
-        Batch { ids: &self.ids, segments: &self.segments, dropout }
-    }
-}
+pub use micro::Sequence;
+use micro::{Micro, micro_batches};
 
 /// Where the weights are, and who computes with them.
 enum Compute {
@@ -299,36 +235,11 @@ impl Learner {
         })
     }
 
-    /// Ranges of sequences that fit into memory together; `group` of them are never parted.
-    fn micro_batches(
-        &self,
-        sequences: &[Sequence<'_>],
-        group: usize,
-    ) -> Vec<std::ops::Range<usize>> {
-        let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
-        let mut tokens = 0;
-        for (i, group_of) in sequences.chunks(group).enumerate() {
-            let more: usize = group_of.iter().map(|s| s.ids.len()).sum();
-            let (from, to) = (i * group, i * group + group_of.len());
-            match ranges.last_mut() {
-                Some(last) if tokens + more <= self.micro_batch_tokens => {
-                    last.end = to;
-                    tokens += more;
-                }
-                _ => {
-                    ranges.push(from..to);
-                    tokens = more;
-                }
-            }
-        }
-        ranges
-    }
-
     /// The log-probabilities of all targets, sequence by sequence; with the adapter, or (`reference`)
     /// without.
     pub fn scores(&mut self, sequences: &[Sequence<'_>], reference: bool) -> Vec<Vec<f32>> {
         let mut scores = Vec::with_capacity(sequences.len());
-        for range in self.micro_batches(sequences, 1) {
+        for range in micro_batches(sequences, 1, self.micro_batch_tokens) {
             let sequences = &sequences[range.clone()];
             let micro = Micro::new(sequences, range.start, None);
             let lora = self.lora.as_ref().map(|(_, layout)| layout);
@@ -381,7 +292,7 @@ impl Learner {
         dropout: &SeedSequence,
         mut objective: impl FnMut(std::ops::Range<usize>, &[f32], &mut [f32]),
     ) {
-        for range in self.micro_batches(sequences, group) {
+        for range in micro_batches(sequences, group, self.micro_batch_tokens) {
             let micro = self.micro(&sequences[range.clone()], range.start, dropout);
             let lora = self.lora.as_ref().map(|(_, layout)| layout);
             let decoder = &self.decoder;
@@ -409,7 +320,7 @@ impl Learner {
         dropout: &SeedSequence,
     ) -> f64 {
         let mut total = 0.0;
-        for range in self.micro_batches(sequences, 1) {
+        for range in micro_batches(sequences, 1, self.micro_batch_tokens) {
             let micro = self.micro(&sequences[range.clone()], range.start, dropout);
             let lora = self.lora.as_ref().map(|(_, layout)| layout);
             let decoder = &self.decoder;

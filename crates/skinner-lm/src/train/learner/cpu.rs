@@ -3,7 +3,7 @@
 use skinner_nn::AdamW;
 use skinner_nn::matrix::Cpu;
 
-use super::Micro;
+use super::micro::Micro;
 use crate::decoder::{
     Adapter, Decoder, Gradient, Head, Keep, LoraLayout, Model, Params, Tape, TensorAt,
 };
