@@ -8,11 +8,15 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
+use skinner_core::objective::grpo::{
+    Completions, LossType, PolicyLoss, Surrogate, Totals, policy_loss,
+};
+use skinner_core::returns::group::{Deviation, group_relative};
 use skinner_core::{Rng, SeedSequence};
 use skinner_lm::decoder::{HalfParams, LoraConfig, LoraLayout, Params};
 use skinner_lm::generate::{Engine, Request, Sampling, Stop};
 use skinner_lm::train::{Learner, STREAM_ADAPTER, Sequence, Start, TrainConfig};
-use skinner_lm::{Decoder, LoadedModel, SourceOptions};
+use skinner_lm::{Decoder, LoadedModel, Message, SourceOptions};
 use skinner_nn::matrix::{Cpu, Precision};
 use skinner_run::host;
 
@@ -22,6 +26,9 @@ const DECODE_PROMPT: usize = 33;
 const DECODE_TOKENS: usize = 64;
 const PREFILL_PROMPT: usize = 512;
 const LORA_RANK: usize = 16;
+/// A step of group-relative policy optimisation: completions of one prompt, and tokens of each.
+const GRPO_SHAPE: [usize; 2] = [8, 64];
+const GRPO_PROMPT: &str = "What is 7 + 5? Answer with the number only.";
 /// Numbers of the array that is read to measure bandwidth: 512 MB.
 const BANDWIDTH_NUMBERS: usize = 1 << 26;
 const REPEATS: usize = 5;
@@ -49,6 +56,8 @@ pub(crate) enum LmPart {
     TrainBf16,
     /// A step on an adapter of rank 16 in f32
     TrainLora,
+    /// A step of GRPO on all weights in f32: completions, then forward, backward and update
+    Grpo,
     /// New tokens of 1 and of 16 sequences, in f32 and in bf16
     Decode,
     /// The run of a prompt in f32
@@ -96,6 +105,7 @@ fn unit(name: &str) -> &'static str {
         ("gb_per_second", "GB/s"),
         ("gb_read_per_token", "GB"),
         ("milliseconds", "ms"),
+        ("seconds", "s"),
     ];
     units.iter().find(|(part, _)| name.contains(part)).map_or("", |unit| unit.1)
 }
@@ -150,6 +160,7 @@ fn measure(part: LmPart, model: &str, threads: usize, put: Put<'_>) -> anyhow::R
         LmPart::TrainF32 => train(model, "f32", threads, put)?,
         LmPart::TrainBf16 => train(model, "bf16", threads, put)?,
         LmPart::TrainLora => train(model, "lora", threads, put)?,
+        LmPart::Grpo => grpo(model, threads, put)?,
         LmPart::Decode => decode(&model, threads, put)?,
         LmPart::Prefill => prefill(&model, threads, put)?,
         LmPart::Limits => {}
@@ -295,6 +306,72 @@ fn train(model: LoadedModel, kind: &str, threads: usize, put: Put<'_>) -> anyhow
     // The first step also reserves memory.
     let rate = (batch_size * length) as f64 / median(seconds.split_off(1));
     put(&format!("lm_train_tokens_per_second/{kind}"), rate, "tokens/s")
+}
+
+/// Seconds of a step of GRPO, and of it those that completions take. They do not end early, and rewards alternate.
+fn grpo(model: LoadedModel, threads: usize, put: Put<'_>) -> anyhow::Result<()> {
+    let [num_generations, max_new_tokens] = GRPO_SHAPE;
+    let LoadedModel { decoder, params, tokenizer, template, provenance, .. } = model;
+    let template = template.context("the model has no chat template")?;
+    let messages = [Message::new("user", GRPO_PROMPT)];
+    let text = template.render(&messages, None, true)?;
+    let prompt = tokenizer.encode(&text, false)?;
+    let start = Start { decoder, params, lora: None, tokenizer, template: None, provenance };
+    let config = TrainConfig { micro_batch_tokens: 1024, ..TrainConfig::default() };
+    let mut learner = Learner::new(&config, start, threads)?;
+    let seed = SeedSequence::new(1);
+    let stop = Stop { max_new_tokens, ..Stop::default() };
+    let rewards: Vec<f64> = (0..num_generations).map(|i| (i % 2) as f64).collect();
+    let by = Deviation { sample: true, epsilon: 1e-4 };
+    let advantages = group_relative(&rewards, Some(by));
+    let totals = Totals {
+        sequences: num_generations,
+        tokens: num_generations * max_new_tokens,
+        max_completion_length: max_new_tokens,
+    };
+    let loss_type = LossType::default();
+    let kernel = PolicyLoss {
+        level: loss_type.ratio_level(),
+        surrogate: Surrogate::Clip { low: 0.2, high: 0.2, most: None, dual: None },
+        normalisation: loss_type.normalisation(),
+        kl: None,
+    };
+    let (mut steps, mut completing) = (Vec::new(), Vec::new());
+    for step in 0..=REPEATS as u32 {
+        let began = Instant::now();
+        let seeds = (0..num_generations as u32).map(|i| seed.child(step).child(i)).collect();
+        let request = Request { prompt: prompt.clone(), seeds };
+        let completed = learner.generate(&[request], &Sampling::default(), &stop)?;
+        completing.push(began.elapsed().as_secs_f64());
+        let ids: Vec<Vec<u32>> =
+            completed[0].iter().map(|one| [&prompt[..], &one.ids].concat()).collect();
+        let targets: Vec<bool> =
+            (0..prompt.len() + max_new_tokens).map(|t| t >= prompt.len()).collect();
+        let batch: Vec<Sequence<'_>> =
+            ids.iter().map(|ids| Sequence { ids, targets: &targets, starts: &[0] }).collect();
+        learner.accumulate(&batch, 1, &seed, |range, log_prob, d| {
+            let advantage: Vec<f32> = range
+                .clone()
+                .flat_map(|i| std::iter::repeat_n(advantages[i] as f32, max_new_tokens))
+                .collect();
+            let starts: Vec<usize> = range.enumerate().map(|(i, _)| i * max_new_tokens).collect();
+            let completions = Completions {
+                log_prob,
+                old_log_prob: log_prob,
+                ref_log_prob: &[],
+                correction: &[],
+                advantage: &advantage,
+                mask: &vec![true; log_prob.len()],
+                starts: &starts,
+            };
+            policy_loss(&kernel, &completions, totals, d);
+        });
+        learner.update(1e-6, config.max_grad_norm as f32);
+        steps.push(began.elapsed().as_secs_f64());
+    }
+    // The first step also reserves memory.
+    put("lm_grpo_step_seconds/f32", median(steps.split_off(1)), "s")?;
+    put("lm_grpo_completions_seconds/f32", median(completing.split_off(1)), "s")
 }
 
 /// New tokens a second, from the first one on, of several sequences at once.

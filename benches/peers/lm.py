@@ -15,6 +15,9 @@ TRAIN_SHAPE = (4, 256)
 TRAIN_STEPS = 4
 DECODE_PROMPT, DECODE_TOKENS, BATCH_SIZES = 33, 64, (1, 16)
 PREFILL_PROMPT = 512
+GRPO_SHAPE = (8, 64)
+GRPO_PROMPT = "What is 7 + 5? Answer with the number only."
+GRPO_STEPS = 2
 REPEATS = 3
 LORA_RANK = 16
 
@@ -57,6 +60,50 @@ def torch_train(model, threads, kind):
         adamw.zero_grad()
         seconds.append(time.perf_counter() - began)
     return {f"train/{kind}": ids.numel() / median(seconds[1:])}
+
+
+def trl_grpo(model, threads):
+    torch, quantised = load_torch(model, threads)
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    # The loader marks the model as quantised, which the trainer refuses, though its weights are f32.
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    net = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    net.load_state_dict(quantised.state_dict())
+    net.generation_config = quantised.generation_config
+    del quantised
+    folder, name = os.path.split(model)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    num_generations, new_tokens = GRPO_SHAPE
+    seconds = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *args, **kwargs):
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *args, **kwargs):
+            seconds.append(time.perf_counter() - self.began)
+
+    def alternating(completions, **kwargs):
+        return [float(i % 2) for i in range(len(completions))]
+
+    prompt = [{"role": "user", "content": GRPO_PROMPT}]
+    with tempfile.TemporaryDirectory() as folder:
+        config = GRPOConfig(
+            output_dir=folder, per_device_train_batch_size=num_generations,
+            num_generations=num_generations, max_completion_length=new_tokens,
+            generation_kwargs={"min_new_tokens": new_tokens}, max_steps=GRPO_STEPS + 1,
+            learning_rate=1e-6, weight_decay=0.0, beta=0.0, use_cpu=True, bf16=False,
+            gradient_checkpointing=False, save_strategy="no", report_to=[], disable_tqdm=True)
+        trainer = GRPOTrainer(
+            net, alternating, args=config, processing_class=tokenizer, callbacks=[Clock()],
+            train_dataset=Dataset.from_list([{"prompt": prompt}] * 64))
+        trainer.train()
+    return {"grpo_step": median(seconds[1:])}
 
 
 def transformers_generate(model, threads, what):
@@ -194,6 +241,7 @@ PEERS = {
     "torch-f32": lambda m, n: torch_train(m["given"], n, "f32"),
     "torch-bf16": lambda m, n: torch_train(m["given"], n, "bf16"),
     "torch-lora": lambda m, n: torch_train(m["given"], n, "lora"),
+    "trl-grpo": lambda m, n: trl_grpo(m["given"], n),
     "transformers-decode": lambda m, n: transformers_generate(m["given"], n, "decode"),
     "transformers-prefill": lambda m, n: transformers_generate(m["given"], n, "prefill"),
     "llama-f16-decode": lambda m, n: llama_cpp_generate(m["f16"], n, "decode"),
@@ -205,6 +253,7 @@ GROUPS = {
     "train-f32": ["torch-f32"],
     "train-bf16": ["torch-bf16"],
     "train-lora": ["torch-lora"],
+    "grpo": ["trl-grpo"],
     "decode": ["transformers-decode", "llama-f16-decode", "llama-given-decode"],
     "prefill": ["transformers-prefill", "llama-f16-prefill"],
 }
@@ -219,6 +268,9 @@ ROWS = [
     (f"training, LoRA rank {LORA_RANK}, f32, tokens/s (PEFT)",
      "train-lora", "torch-lora", "train/lora", "lm_train_tokens_per_second/lora"),
     ("its peak memory, MB", "train-lora", "torch-lora", "memory", "lm_peak_memory_mb/train-lora"),
+    (f"GRPO step, {GRPO_SHAPE[0]} completions of {GRPO_SHAPE[1]} tokens, f32, s (TRL)",
+     "grpo", "trl-grpo", "grpo_step", "lm_grpo_step_seconds/f32"),
+    ("its peak memory, MB", "grpo", "trl-grpo", "memory", "lm_peak_memory_mb/grpo"),
     ("decoding, batch 1, f32, tokens/s (transformers)",
      "decode", "transformers-decode", "decode/batch-1", "lm_decode_tokens_per_second/f32/batch-1"),
     ("decoding, batch 16, f32, tokens/s (transformers)",

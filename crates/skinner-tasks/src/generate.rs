@@ -70,8 +70,6 @@ pub use sudoku::Sudoku;
 
 use crate::{Task, VerifierConfig, math, text};
 
-/// One of this many keys is kept for evaluation.
-const HELD_OUT: u64 = 10;
 /// Draws after which a generator is taken to have no further task.
 const PATIENCE: usize = 10_000;
 
@@ -162,12 +160,6 @@ pub(crate) fn hash(text: &str) -> u64 {
     })
 }
 
-/// Whether tasks with this key are kept for evaluation.
-pub fn is_held_out(key: &str) -> bool {
-    // The lowest bits of this hash depend on little of the text.
-    (hash(key) >> 32).is_multiple_of(HELD_OUT)
-}
-
 /// What every generator does.
 trait Make {
     /// Checks every value.
@@ -179,6 +171,11 @@ trait Make {
     /// How its teacher would complete a task.
     fn teach(&self, _task: &Task, _rng: &mut Rng) -> Option<String> {
         None
+    }
+
+    /// One of this many keys is kept for evaluation.
+    fn held_out_of(&self) -> u64 {
+        10
     }
 
     /// How large tasks are.
@@ -292,26 +289,32 @@ impl Generator {
         (sizes.low..=sizes.high).map(of_size).collect()
     }
 
+    /// Whether tasks with this key are kept for evaluation.
+    pub fn is_held_out(&self, key: &str) -> bool {
+        // The lowest bits of this hash depend on little of the text.
+        (hash(key) >> 32).is_multiple_of(self.make().held_out_of())
+    }
+
     /// Task number `index` to train on; one may be drawn several times.
     pub fn train_task(&self, root: &SeedSequence, index: u32) -> Option<Task> {
         let mut rng = root.child(index).rng();
         let made = (0..PATIENCE).map(|_| self.draw(&mut rng));
-        made.into_iter().find(|made| !is_held_out(&made.key)).map(|made| made.task)
+        made.into_iter().find(|made| !self.is_held_out(&made.key)).map(|made| made.task)
     }
 
-    /// `count` different tasks that are never trained on.
+    /// `count` tasks, each with another prompt, whose keys are never trained on.
     ///
     /// # Errors
     /// If there are fewer.
     pub fn held_out(&self, root: &SeedSequence, count: usize) -> Result<Vec<Task>, GenerateError> {
         let mut rng = root.rng();
-        let mut keys = std::collections::BTreeSet::new();
+        let mut prompts = std::collections::BTreeSet::new();
         let mut tasks = Vec::with_capacity(count);
         let mut since = 0;
         while tasks.len() < count {
             let made = self.draw(&mut rng);
             since += 1;
-            if is_held_out(&made.key) && keys.insert(made.key) {
+            if self.is_held_out(&made.key) && prompts.insert(made.task.prompt.to_string()) {
                 tasks.push(made.task);
                 since = 0;
             } else if since > PATIENCE {

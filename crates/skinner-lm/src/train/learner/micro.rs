@@ -116,7 +116,7 @@ impl Micro {
         for family in sequences.chunk_by(Sequence::shares_prompt) {
             let seed = |i: usize| dropout.map(|seed| seed.child((number + i) as u32));
             if let [sequence] = family {
-                micro.push_whole(sequence, seed(0));
+                micro.push_whole(sequence, seed(0).as_ref());
             } else {
                 micro.push_family(family, seed);
             }
@@ -125,13 +125,13 @@ impl Micro {
         micro
     }
 
-    fn push_whole(&mut self, sequence: &Sequence<'_>, seed: Option<SeedSequence>) {
+    fn push_whole(&mut self, sequence: &Sequence<'_>, seed: Option<&SeedSequence>) {
         let base = self.ids.len();
         self.ids.extend_from_slice(sequence.ids);
         for (j, &start) in sequence.starts.iter().enumerate() {
             let end = sequence.starts.get(j + 1).copied().unwrap_or(sequence.ids.len());
             self.segments.push((base + start, base + end).into());
-            self.seeds.extend(seed.as_ref().map(|seed| seed.child(j as u32)));
+            self.seeds.extend(seed.map(|seed| seed.child(j as u32)));
             let targets = (start + 1..end).filter(|&t| sequence.targets[t]);
             self.targets.extend(targets.map(|t| Target { row: base + t - 1, id: sequence.ids[t] }));
         }
@@ -205,7 +205,7 @@ mod tests {
         let (a, b) = ([7, 8, 1, 2], [9, 9, 1, 2]);
         let (a, b) = (sequence(&a, &TARGETS[..4]), sequence(&b, &TARGETS[..4]));
         let all = [a, b, b, b];
-        assert_eq!(micro_batches(&all, 1, 100), [0..4]);
+        assert_eq!(micro_batches(&all, 1, 100), vec![Range { start: 0, end: 4 }]);
         // 4 tokens and 8 tokens.
         assert_eq!(micro_batches(&all, 1, 11), [0..1, 1..4]);
         // Three are too many: the prompt is run again.
