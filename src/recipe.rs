@@ -61,6 +61,8 @@ embedded![
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
+    #[cfg(feature = "lm")]
+    "rlvr-code-tiny",
     "sarsa-cliffwalking",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k",

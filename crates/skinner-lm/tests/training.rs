@@ -115,10 +115,10 @@ fn grpo(mut config: GrpoConfig, reward: &str, sft: u64) -> GrpoTask {
     config.train_items = 50;
     config.eval_items = 4;
     config.eval_items_on_the_way = 4;
-    let task = Generator::Addition(Addition { digits: 1.into(), forgets: 0.5 });
+    let task = Generator::Addition(Addition { digits: 1.into(), forgets: 0.5 }).into();
     let reward: Vec<RewardConfig> = serde_json::from_str(reward).unwrap();
     let sft = TrainConfig { max_steps: sft, ..self::config() };
-    GrpoTask { config, task, reward, sft: (sft.max_steps > 0).then_some(sft) }
+    GrpoTask { config, task, reward, sft: (sft.max_steps > 0).then_some(sft), curriculum: None }
 }
 
 const LAST_NUMBER: &str = r#"[{"verifier": "math", "extractors": ["last_number"]}]"#;
