@@ -7,12 +7,12 @@ use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::RopeScaling;
 use skinner_lm::data::DataConfig;
 use skinner_lm::decoder::LoraConfig;
-use skinner_lm::train::grpo::{GrpoConfig, GrpoTask};
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, TaskSource};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
 use skinner_run::recipe::decode;
-use skinner_tasks::RewardConfig;
 use skinner_tasks::generate::Generator;
+use skinner_tasks::{RewardConfig, curriculum, data_set};
 use toml::{Table, Value};
 
 /// What a language model is trained for.
@@ -171,14 +171,41 @@ fn decode_model(table: &mut Table, origin: &str) -> anyhow::Result<ModelSource> 
 
 /// The tables of a recipe with verifiable rewards, beside the keys of its loss.
 #[derive(Deserialize)]
-struct GrpoTables {
-    task: Generator,
+struct GrpoTables<T> {
+    task: T,
     reward: Vec<RewardConfig>,
     #[serde(default)]
     sft: Option<TrainConfig>,
+    #[serde(default)]
+    curriculum: Option<curriculum::Config>,
 }
 
-const GRPO_TABLES: [&str; 3] = ["task", "reward", "sft"];
+const GRPO_TABLES: [&str; 4] = ["task", "reward", "sft", "curriculum"];
+
+/// The tables with a generator, which has a name, or a data set, which has a path.
+fn decode_tables(tables: Table, origin: &str) -> anyhow::Result<GrpoTables<TaskSource>> {
+    let has = |key: &str| tables.get("task").and_then(|task| task.get(key)).is_some();
+    match (has("name"), has("path")) {
+        (true, true) => bail!(
+            "{origin}: `task` has a `name` and a `path`: leave one out; a name is of a generator, a path of a data set"
+        ),
+        (false, true) => {
+            let tables: GrpoTables<data_set::Config> = decode(tables, &[], origin)?;
+            Ok(tables.with(|config| TaskSource::DataSet(Box::new(config))))
+        }
+        (_, false) => {
+            let tables: GrpoTables<Generator> = decode(tables, &[], origin)?;
+            Ok(tables.with(TaskSource::Generator))
+        }
+    }
+}
+
+impl<T> GrpoTables<T> {
+    fn with<U>(self, task: impl FnOnce(T) -> U) -> GrpoTables<U> {
+        let Self { task: given, reward, sft, curriculum } = self;
+        GrpoTables { task: task(given), reward, sft, curriculum }
+    }
+}
 
 /// Pretraining has no keys of its own.
 #[derive(Deserialize)]
@@ -221,9 +248,9 @@ impl LmRecipe {
                 let tables: Table =
                     keys.filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?))).collect();
                 also.extend(GRPO_TABLES);
-                let GrpoTables { task, reward, sft } = decode(tables, &[], origin)?;
+                let GrpoTables { task, reward, sft, curriculum } = decode_tables(tables, origin)?;
                 let config: GrpoConfig = decode(table, &also, origin)?;
-                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft }))
+                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft, curriculum }))
             }
         };
         let recipe = Self { name, run, model, train, task };
@@ -276,6 +303,9 @@ impl LmRecipe {
                 table.insert("reward".into(), Value::try_from(&grpo.reward)?);
                 if let Some(sft) = &grpo.sft {
                     table.insert("sft".into(), Value::try_from(sft)?);
+                }
+                if let Some(curriculum) = &grpo.curriculum {
+                    table.insert("curriculum".into(), Value::try_from(curriculum)?);
                 }
             }
         }

@@ -14,7 +14,7 @@ use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::adapter::{LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Dataset};
 use skinner_lm::tensor::{DeviceKind, Machine};
-use skinner_lm::train::grpo::worked_examples;
+use skinner_lm::train::grpo::{TaskSource, worked_examples};
 use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Task, Trainer};
 use skinner_lm::{Dtype, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
@@ -183,6 +183,7 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
             note(line);
         }
     }
+    trainer.keep_grades(&dir.path().join("grades.jsonl"))?;
     if !prepare(&mut trainer, &recipe.name)? {
         mark_ended(&dir, Status::Interrupted);
         let saved = checkpoint.is_some();
@@ -226,20 +227,29 @@ fn warn_of_another_device(path: &Path, device: &str) {
 /// What the recipe trains on; of tasks with verifiable rewards, their teacher's worked examples.
 fn load_data(recipe: &LmRecipe, root: &SeedSequence) -> anyhow::Result<Dataset> {
     match (&recipe.task, &recipe.run.data) {
-        (Task::Grpo(grpo), _) => Ok(worked_examples(grpo, root)?),
+        (Task::Grpo(grpo), _) => worked_examples(grpo, root).map_err(|error| match &grpo.task {
+            TaskSource::DataSet(config) => {
+                hint_at_data(error, "task.path", &config.path.to_string_lossy())
+            }
+            TaskSource::Generator(_) => error.into(),
+        }),
         (_, Some(config)) => data::load(config, &root.child(STREAM_DATA))
-            .map_err(|error| hint_at_data(error, &config.path)),
+            .map_err(|error| hint_at_data(error, "data.path", &config.path)),
         (_, None) => bail!("the key `data` is missing"),
     }
 }
 
 /// The small sets of the repository are named relative to it.
-fn hint_at_data(error: data::DataError, path: &str) -> anyhow::Error {
+pub(crate) fn hint_at_data(
+    error: impl Into<anyhow::Error>,
+    key: &str,
+    path: &str,
+) -> anyhow::Error {
     let missing = path.starts_with("data/") && !Path::new(path).exists();
-    let error = anyhow::Error::from(error);
+    let error = error.into();
     if missing {
         return error.context(format!(
-            "no {path} here: it lies in Skinner's repository; run there, or set data.path to where the data is"
+            "no {path} here: it lies in Skinner's repository; run there, or set {key} to where the data is"
         ));
     }
     error

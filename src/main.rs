@@ -1,5 +1,7 @@
 //! `skinner`: reinforcement learning as one program.
 
+#[cfg(feature = "lm")]
+mod audit;
 mod bench;
 #[cfg(feature = "lm")]
 mod bench_lm;
@@ -76,6 +78,12 @@ enum Command {
         after_help = "Each line of stdin is an object with `completion`, and what the verifier needs: `answer`, `tests`, ...\nEach line of stdout is `{\"reward\": ..., \"reason\": ...}`, or `{\"failed\": ...}`.\n\nExamples:\n  echo '{\"completion\": \"so it is 12\", \"answer\": \"12\"}' | skinner verify --reward math\n  skinner verify --reward code --set partial_credit=true < items.jsonl"
     )]
     Verify(verify::VerifyArgs),
+    /// Look for what is wrong with tasks before training on them
+    #[cfg(feature = "lm")]
+    #[command(
+        after_help = "Finds tasks without an answer, tasks whose own answer is not rewarded, ambiguous and repeated ones, policies\nthat do no work and are rewarded, and what two verifiers disagree about. Findings are no failure: the exit code is 0.\n\nExamples:\n  skinner audit grpo-arithmetic\n  skinner audit my.toml --items 1000 --json\n  skinner audit --reward math --against text < items.jsonl"
+    )]
+    Audit(audit::AuditArgs),
     /// List environments, algorithms, recipes or models
     List {
         /// What to list
@@ -284,6 +292,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => lm::serve(&args).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "lm")]
         Command::Verify(args) => verify::verify(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "lm")]
+        Command::Audit(args) => audit::audit(&args).map(|()| ExitCode::SUCCESS),
         Command::List { what, json } => {
             list::list(what, json)?;
             Ok(ExitCode::SUCCESS)

@@ -43,6 +43,8 @@ embedded![
     "dpo-smollm2-hh-tiny",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
+    #[cfg(feature = "lm")]
+    "grpo-smollm2-gsm8k",
     "monte-carlo-blackjack",
     "ppo-acrobot",
     "ppo-cartpole",
@@ -61,6 +63,8 @@ embedded![
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
+    #[cfg(feature = "lm")]
+    "rlvr-code-tiny",
     "sarsa-cliffwalking",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k",

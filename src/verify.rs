@@ -43,20 +43,19 @@ fn item(line: &str) -> anyhow::Result<(Task, Trace)> {
     Ok((task, Trace { completion, ..Trace::default() }))
 }
 
-fn rewards(args: &VerifyArgs) -> anyhow::Result<Rewards> {
+/// A verifier by its name, with some of its keys.
+pub(crate) fn reward(name: &str, sets: &[String]) -> anyhow::Result<RewardConfig> {
     let mut table = Table::new();
-    for set in &args.sets {
+    for set in sets {
         recipe::apply_set(&mut table, set)?;
     }
-    table.insert("verifier".into(), args.reward.clone().into());
-    let config: RewardConfig =
-        table.try_into().with_context(|| format!("--reward {}", args.reward))?;
-    Ok(Rewards::new(&[config])?)
+    table.insert("verifier".into(), name.into());
+    table.try_into().with_context(|| format!("verifier {name}"))
 }
 
 /// Grades every line of stdin.
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
-    let rewards = rewards(args)?;
+    let rewards = Rewards::new(&[reward(&args.reward, &args.sets)?])?;
     let mut items = Vec::with_capacity(TOGETHER);
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.context("cannot read stdin")?;

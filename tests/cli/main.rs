@@ -1,6 +1,8 @@
 //! The real binary, as a user meets it.
 
 #[cfg(feature = "lm")]
+mod audit;
+#[cfg(feature = "lm")]
 mod device;
 mod errors;
 mod exactness;

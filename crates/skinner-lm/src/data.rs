@@ -16,6 +16,7 @@ mod packing;
 mod parquet;
 mod read;
 mod remote;
+mod rows;
 mod sample;
 mod tokenize;
 
@@ -30,6 +31,7 @@ pub use format::{Format, Outcome};
 pub use order::DataOrder;
 pub use packing::{Packed, Packing, blocks, pack};
 pub use read::{Row, Rows, file_rows, split_files, stdin_rows};
+pub(crate) use rows::rows_of_splits;
 pub use sample::{Content, Sample};
 pub use tokenize::{LossOn, Tokenize};
 

@@ -16,6 +16,7 @@ use skinner_core::schedule::LearningRate;
 use skinner_core::{Metrics, SeedSequence};
 use skinner_nn::AdamWConfig;
 use skinner_nn::matrix::Precision;
+use skinner_tasks::curriculum::Curriculum;
 
 pub use learner::{Learner, Sequence};
 pub use start::{ModelShape, ModelSource, Start, TokenizerChoice};
@@ -82,7 +83,8 @@ pub struct TrainConfig {
     /// Keep each block's input alone and compute the rest again in the backward pass: less memory, a third
     /// more work.
     pub activation_checkpointing: bool,
-    /// Tokens that are in memory at once. In f32 it changes no bit of the result.
+    /// Tokens that are in memory at once; sequences of one prompt stay together up to 2,048. In f32 it changes no bit
+    /// of the result.
     pub micro_batch_tokens: usize,
 }
 
@@ -218,6 +220,8 @@ struct GrpoState {
     /// What the evaluation before reinforcement said.
     before: Option<f64>,
     own: (f64, f64),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    curriculum: Option<Curriculum>,
 }
 
 /// The loop around a task.
@@ -285,7 +289,9 @@ impl Trainer {
             Task::Kto(kto) => {
                 Data::Unpaired(unpaired::Data::new(config, kto, &start, dataset, &mut notes)?)
             }
-            Task::Grpo(grpo) => Data::Grpo(Box::new(grpo::Data::new(grpo, root)?)),
+            Task::Grpo(grpo) => {
+                Data::Grpo(Box::new(grpo::Data::new(grpo, &start, root, &mut notes)?))
+            }
         };
         let imitation = match task {
             Task::Grpo(grpo) => {
@@ -341,6 +347,19 @@ impl Trainer {
     /// Tokens that were run forward and backward.
     pub fn tokens(&self) -> u64 {
         self.tokens
+    }
+
+    /// Keeps what is graded in a file, where the same might be graded otherwise another time, as by a program that
+    /// runs out of time. What the file holds from before is used again, so that a run which continues from a checkpoint
+    /// repeats its steps.
+    ///
+    /// # Errors
+    /// If the file cannot be read or opened.
+    pub fn keep_grades(&mut self, path: &std::path::Path) -> Result<(), LmError> {
+        match &mut self.data {
+            Data::Grpo(data) => data.keep_grades(path),
+            _ => Ok(()),
+        }
     }
 
     /// Asks the model that training starts from what it will be compared with, before the first step (and
@@ -419,6 +438,9 @@ impl Trainer {
         self.constant &= self.unchanged_loss.is_none_or(|before| before == loss);
         self.unchanged_loss = Some(loss);
         self.step += 1;
+        if let Data::Grpo(data) = &mut self.data {
+            data.at_step(self.step);
+        }
         self.tokens += tokens as u64;
         metrics.set("learning_rate", learning_rate);
         metrics.set("epoch", self.order.epochs());
@@ -543,6 +565,7 @@ impl Trainer {
                     imitation: self.imitation.as_ref().map(|imitation| imitation.order.clone()),
                     before: self.before,
                     own: data.state(),
+                    curriculum: data.curriculum().cloned(),
                 }),
                 _ => None,
             },
@@ -566,6 +589,8 @@ impl Trainer {
         (self.step, self.tokens, self.order) = (state.step, state.tokens, state.order);
         if let (Data::Grpo(data), Some(grpo)) = (&mut self.data, state.grpo) {
             data.set_state(grpo.own);
+            data.set_curriculum(grpo.curriculum)?;
+            data.at_step(state.step);
             self.before = grpo.before;
             if let (Some(imitation), Some(order)) = (&mut self.imitation, grpo.imitation) {
                 imitation.order = order;

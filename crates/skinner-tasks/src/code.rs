@@ -209,8 +209,25 @@ impl CodeVerifier {
     }
 
     /// Grades many completions on so many threads. The rewards are in the order of the samples, and do not depend on
-    /// the number of threads.
+    /// the number of threads. Of equal completions of equal tasks one is run.
     pub fn grade_all(&self, samples: &[(&Task, &Trace)], threads: usize) -> Vec<Graded> {
+        let mut known = BTreeMap::new();
+        let mut distinct = Vec::new();
+        let which: Vec<usize> = samples
+            .iter()
+            .map(|(task, trace)| {
+                let task_text = serde_json::to_string(task).unwrap_or_default();
+                *known.entry((task_text, &trace.completion)).or_insert_with(|| {
+                    distinct.push((*task, *trace));
+                    distinct.len() - 1
+                })
+            })
+            .collect();
+        let graded = self.grade_each(&distinct, threads);
+        which.into_iter().map(|at| graded[at].clone()).collect()
+    }
+
+    fn grade_each(&self, samples: &[(&Task, &Trace)], threads: usize) -> Vec<Graded> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();

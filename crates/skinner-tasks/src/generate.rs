@@ -17,6 +17,7 @@
 //! | `knights_and_knaves` | `people` | `prompt_style` |
 //! | `sudoku` | `blanks` | `prompt_style` |
 //! | `maze` | `side` | `walls`, `prompt_style` |
+//! | `simple_functions` | `operations` | `mistakes`, `tests`, `prompt_style` |
 //!
 //! A size is a number, or a range of which each task draws its own, as `digits = [1, 4]`. [`Generator::levels`] makes
 //! one generator of each size. [`Generator::verifier`] is who grades the answers.
@@ -41,6 +42,7 @@ mod numbers;
 mod prompt;
 mod propositional_logic;
 mod reverse_text;
+mod simple_functions;
 mod sizes;
 mod sort;
 mod sudoku;
@@ -64,6 +66,7 @@ pub use multiplication::Multiplication;
 pub use prompt::PromptStyle;
 pub use propositional_logic::PropositionalLogic;
 pub use reverse_text::ReverseText;
+pub use simple_functions::SimpleFunctions;
 pub use sizes::Sizes;
 pub use sort::Sort;
 pub use sudoku::Sudoku;
@@ -109,6 +112,8 @@ pub enum Generator {
     Sudoku(Sudoku),
     /// A shortest path through a maze.
     Maze(Maze),
+    /// Functions of a list, in Python.
+    SimpleFunctions(SimpleFunctions),
 }
 
 /// A task, and what makes it different from others.
@@ -231,6 +236,7 @@ impl Generator {
             Self::KnightsAndKnaves(tasks) => tasks,
             Self::Sudoku(tasks) => tasks,
             Self::Maze(tasks) => tasks,
+            Self::SimpleFunctions(tasks) => tasks,
         }
     }
 
@@ -252,6 +258,7 @@ impl Generator {
             Self::KnightsAndKnaves(tasks) => tasks,
             Self::Sudoku(tasks) => tasks,
             Self::Maze(tasks) => tasks,
+            Self::SimpleFunctions(tasks) => tasks,
         }
     }
 
@@ -278,9 +285,14 @@ impl Generator {
         self.make().verifier()
     }
 
+    /// How large tasks are.
+    pub fn sizes(&self) -> Sizes {
+        *self.clone().make_mut().sizes()
+    }
+
     /// The same tasks by size, from the smallest to the largest: one generator for each size.
     pub fn levels(&self) -> Vec<Self> {
-        let sizes = *self.clone().make_mut().sizes();
+        let sizes = self.sizes();
         let of_size = |size: usize| {
             let mut level = self.clone();
             *level.make_mut().sizes() = size.into();

@@ -33,6 +33,19 @@ pub enum VerifierConfig {
     Maze(puzzle::Config),
 }
 
+impl VerifierConfig {
+    /// Whether the same completion gets the same reward each time. Programs, services and processes may be slow once and
+    /// not another time, or remember.
+    pub fn repeats(&self) -> bool {
+        match self {
+            Self::Code(_) | Self::External(_) => false,
+            Self::Math(config) => config.fallback == math::Fallback::None,
+            Self::Text(_) | Self::ToolCalls(_) => true,
+            Self::Countdown(_) | Self::Sudoku(_) | Self::Maze(_) => true,
+        }
+    }
+}
+
 /// One part of a reward.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RewardConfig {

@@ -2,34 +2,45 @@
 //! step towards the better ones (Shao et al. 2024, algorithm 1, and its family).
 
 mod config;
+mod course;
 mod evaluate;
+mod grader;
 mod rollout;
+mod source;
 
 use skinner_core::objective::grpo::{
     Completions, PolicyStats, Totals, importance_weights, policy_loss,
 };
 use skinner_core::{Metrics, SeedSequence};
-use skinner_tasks::{Rewards, Task as Exercise};
+use skinner_tasks::Task as Exercise;
+use skinner_tasks::curriculum::Curriculum;
 
 pub use config::{Convention, GrpoConfig, GrpoTask};
+use course::Course;
+use grader::Grader;
 use rollout::Sample;
+pub use source::TaskSource;
+use source::{Tasks, tasks_root};
 
-use super::{Learner, STREAM_ROLLOUTS, STREAM_TASKS, Sequence, TrainConfig};
+use super::{Learner, STREAM_ROLLOUTS, Sequence, Start, TrainConfig};
 use crate::data::{Content, DataOrder, Dataset, LoadCounts, Sample as Example};
 use crate::error::LmError;
 use crate::message::Message;
 
-/// Spawn keys below [`STREAM_TASKS`].
+/// Spawn keys below [`STREAM_TASKS`](super::STREAM_TASKS).
 const TRAIN: u32 = 0;
 const EVAL: u32 = 1;
 const TEACHER: u32 = 2;
 const SHUFFLE: u32 = 3;
+const CURRICULUM: u32 = 4;
 
 /// Tasks, who grades them, and what became of the last ones.
 #[derive(Debug)]
 pub struct Data {
     task: GrpoTask,
-    rewards: Rewards,
+    source: Tasks,
+    course: Option<Course>,
+    rewards: Grader,
     tasks: SeedSequence,
     rollouts: SeedSequence,
     eval: Vec<Exercise>,
@@ -41,42 +52,54 @@ pub struct Data {
     pub traces: String,
 }
 
-/// Worked examples by the tasks' teacher: what a model imitates before it is rewarded.
+/// Worked examples, by the tasks' teacher or the data set: what a model imitates before it is rewarded. Where nothing
+/// is imitated they only show what texts there are, to a tokenizer that is made of them.
 ///
 /// # Errors
-/// If the tasks have no teacher, or a value is out of range.
+/// If the tasks have no worked examples to imitate, a value is out of range, or data cannot be read.
 pub fn worked_examples(grpo: &GrpoTask, root: &SeedSequence) -> Result<Dataset, LmError> {
-    let tasks = root.child(STREAM_TASKS);
-    let generator = &grpo.task;
-    let invalid =
-        |error: skinner_tasks::generate::GenerateError| LmError::Config(format!("task: {error}"));
-    generator.validate().map_err(invalid)?;
-    let mut train = Vec::with_capacity(grpo.config.sft_examples);
+    let root = tasks_root(root);
+    let tasks = grpo.task.load()?;
     // A model from random weights takes its tokens from here, so there is at least one.
-    for i in 0..grpo.config.sft_examples.max(1) as u32 {
-        let Some(task) = generator.train_task(&tasks.child(TRAIN), u32::MAX - i) else {
+    let count = grpo.config.sft_examples.max(1);
+    let mut train = Vec::with_capacity(count);
+    for i in 0..tasks.len(count) as u32 {
+        // Of a generator these are other tasks than those that completions are drawn of.
+        let index = if let Tasks::Made { .. } = tasks { u32::MAX - i } else { i };
+        let Some(task) = tasks.train(&root.child(TRAIN), index as usize) else {
             return Err(LmError::Config("task: it has no tasks to train on".into()));
         };
-        let mut rng = tasks.child(TEACHER).child(i).rng();
-        let worked = match generator.teach(&task, &mut rng) {
+        let mut rng = root.child(TEACHER).child(i).rng();
+        let worked = match tasks.worked(&task, &mut rng) {
             Some(worked) => worked,
             None if grpo.sft.is_none() => task.answer.clone().unwrap_or_default(),
             None => {
-                let what = "sft: these tasks have no teacher whose examples could be imitated";
-                return Err(LmError::Config(what.into()));
+                let what =
+                    "these tasks have no teacher and no worked solutions that could be imitated";
+                return Err(LmError::Config(format!("sft: {what}")));
             }
         };
-        train.push(Example::PromptCompletion {
-            prompt: prompt(&task)?,
-            completion: Content::Text(worked),
-        });
+        train.push(example(&task, worked)?);
     }
-    Ok(Dataset {
-        train,
-        eval: vec![],
-        train_counts: LoadCounts::default(),
-        eval_counts: LoadCounts::default(),
-    })
+    let eval = match &tasks {
+        Tasks::Made { .. } => vec![],
+        Tasks::Read(_) => tasks
+            .held_out(&root, grpo.config.eval_items)?
+            .iter()
+            .map(|task| example(task, task.answer.clone().unwrap_or_default()))
+            .collect::<Result<_, _>>()?,
+    };
+    let counts = LoadCounts::default();
+    Ok(Dataset { train, eval, train_counts: counts, eval_counts: counts })
+}
+
+fn example(task: &Exercise, completion: String) -> Result<Example, LmError> {
+    let prompt = prompt(task)?;
+    let completion = match prompt {
+        Content::Text(_) => Content::Text(completion),
+        Content::Messages(_) => Content::Messages(vec![Message::new("assistant", completion)]),
+    };
+    Ok(Example::PromptCompletion { prompt, completion })
 }
 
 /// A task's prompt, as the tokenizer takes it.
@@ -91,21 +114,25 @@ fn prompt(task: &Exercise) -> Result<Content, LmError> {
 }
 
 impl Data {
-    pub(super) fn new(grpo: &GrpoTask, root: &SeedSequence) -> Result<Self, LmError> {
+    pub(super) fn new(
+        grpo: &GrpoTask,
+        start: &Start,
+        root: &SeedSequence,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, LmError> {
         grpo.validate()?;
-        let tasks = root.child(STREAM_TASKS);
-        let rewards =
-            Rewards::new(&grpo.reward).map_err(|error| LmError::Config(error.to_string()))?;
-        let eval = grpo
-            .task
-            .held_out(&tasks.child(EVAL), grpo.config.eval_items)
-            .map_err(|error| LmError::Config(format!("eval_items: {error}")))?;
+        let tasks = tasks_root(root);
+        let source = grpo.task.load()?;
+        source.fit(start, &grpo.config)?;
+        notes.extend(source.note());
         Ok(Self {
+            rewards: Grader::new(&grpo.reward)?,
+            eval: source.held_out(&tasks.child(EVAL), grpo.config.eval_items)?,
+            course: Course::new(grpo, &source)?,
+            source,
             task: grpo.clone(),
-            rewards,
             tasks,
             rollouts: root.child(STREAM_ROLLOUTS),
-            eval,
             mismatch_kl_max: 0.0,
             beta: grpo.config.beta,
             traces: String::new(),
@@ -114,7 +141,28 @@ impl Data {
 
     /// Tasks of an epoch; a generator makes as many as are asked for.
     pub(super) fn len(&self) -> usize {
-        self.task.config.train_items
+        self.source.len(self.task.config.train_items)
+    }
+
+    /// Keeps what is graded in a file where another grading might differ, and grades no more what is there.
+    pub(super) fn keep_grades(&mut self, path: &std::path::Path) -> Result<(), LmError> {
+        self.rewards.keep_journal(path)
+    }
+
+    /// What is graded from now on belongs to this step of the run.
+    pub(super) fn at_step(&mut self, step: u64) {
+        self.rewards.at_step(step);
+    }
+
+    pub(super) fn curriculum(&self) -> Option<&Curriculum> {
+        self.course.as_ref().map(|course| &course.curriculum)
+    }
+
+    pub(super) fn set_curriculum(&mut self, saved: Option<Curriculum>) -> Result<(), LmError> {
+        match (&mut self.course, saved) {
+            (Some(course), Some(saved)) => course.restore(saved, &self.task.config),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn items_on_the_way(&self) -> usize {

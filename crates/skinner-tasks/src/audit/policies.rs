@@ -57,14 +57,14 @@ pub(super) fn all(references: &[Option<String>], numbers: usize) -> Vec<Policy> 
     policies
 }
 
-/// Of answers that are equally frequent, the first in the order of texts.
+/// Of answers that are equally frequent, the first in the order of texts; white space around them does not count.
 fn most_frequent(references: &[Option<String>]) -> Option<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
     for answer in references.iter().flatten() {
-        *counts.entry(answer.trim()).or_default() += 1;
+        counts.entry(answer.trim()).or_insert((0, answer)).0 += 1;
     }
-    let largest = counts.values().max().copied()?;
-    counts.into_iter().find(|(_, count)| *count == largest).map(|(answer, _)| answer.to_owned())
+    let largest = counts.values().map(|(count, _)| *count).max()?;
+    counts.into_values().find(|(count, _)| *count == largest).map(|(_, answer)| answer.to_owned())
 }
 
 /// The numbers of a text without their signs, as written, such as `1,018` or `2.5`.

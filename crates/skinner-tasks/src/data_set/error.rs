@@ -28,6 +28,14 @@ pub enum DataSetError {
         /// The file.
         path: PathBuf,
     },
+    /// Fewer worked examples than are to be shown.
+    #[error("few_shot = {wanted} is out of range: only {worked} rows have a worked solution")]
+    FewShot {
+        /// How many are to be shown.
+        wanted: usize,
+        /// How many there are.
+        worked: usize,
+    },
     /// A row that cannot be used.
     #[error("{}, {place}: {problem}", path.display())]
     Row {
@@ -94,7 +102,7 @@ pub enum RowProblem {
     },
     /// The configuration names no column for answers.
     #[error(
-        "format.columns names no column for the answer; set needs_answer = false if the verifier needs none"
+        "format.columns names no column for the answer or the tests; set needs_answer = false if the verifier needs none"
     )]
     NoAnswerColumn,
 }

@@ -31,13 +31,26 @@ pub struct Columns {
     /// The answer: a text, a number, true or false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// A worked solution to imitate: a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
+    /// Tests of a program, in any form that the verifier of code knows. Where they are named, no answer is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<String>,
 }
 
 impl Format {
     pub(super) fn validate(&self) -> Result<(), DataSetError> {
         let Self::Columns(columns) = self else { return Ok(()) };
-        let same = columns.answer.as_ref() == Some(&columns.prompt);
-        check(!same, "format.columns.answer", &columns.prompt, "another column than the prompt")
+        let others = [
+            ("format.columns.answer", &columns.answer),
+            ("format.columns.solution", &columns.solution),
+            ("format.columns.tests", &columns.tests),
+        ];
+        others.into_iter().try_for_each(|(name, column)| {
+            let same = column.as_ref() == Some(&columns.prompt);
+            check(!same, name, &columns.prompt, "another column than the prompt")
+        })
     }
 }
 
@@ -101,9 +114,17 @@ fn named(columns: &Columns, mut row: Row, needs_answer: bool) -> Made {
         prompt if is_messages(&prompt) => prompt,
         _ => return Err(wrong(&columns.prompt, "a text, or a list of messages {role, content}")),
     };
+    if let Some(column) = &columns.solution {
+        let solution = take_text(&mut row, column)?;
+        row.insert("solution".to_owned(), Value::from(solution));
+    }
+    if let Some(column) = &columns.tests {
+        let tests = take(&mut row, column)?;
+        row.insert("tests".to_owned(), tests);
+    }
     let answer = match &columns.answer {
         Some(column) => optional_text(&mut row, column),
-        None if needs_answer => return Err(RowProblem::NoAnswerColumn),
+        None if needs_answer && columns.tests.is_none() => return Err(RowProblem::NoAnswerColumn),
         None => None,
     };
     let needed = columns.answer.as_deref().filter(|_| needs_answer);

@@ -26,7 +26,12 @@ impl Drop for Folder {
 }
 
 fn columns(prompt: &str, answer: Option<&str>) -> Format {
-    Format::Columns(Columns { prompt: prompt.into(), answer: answer.map(str::to_owned) })
+    Format::Columns(Columns {
+        prompt: prompt.into(),
+        answer: answer.map(str::to_owned),
+        solution: None,
+        tests: None,
+    })
 }
 
 /// The one task of a row.
@@ -170,4 +175,47 @@ fn configurations_are_tables() {
     let config: Config = serde_json::from_str(r#"{"path": "x", "format": "mbpp"}"#).unwrap();
     assert_eq!(config.format, Format::Mbpp);
     assert!(serde_json::from_str::<Config>(r#"{"path": "x", "format": "mbpp", "p": 1}"#).is_err());
+}
+
+#[test]
+fn columns_of_solutions_and_tests_are_named() {
+    let json = r#"{"columns": {"prompt": "q", "solution": "s", "tests": "t"}}"#;
+    let format: Format = serde_json::from_str(json).unwrap();
+    let row = json!({ "q": "Write f.", "s": "Like this.", "t": ["assert f() == 1"] });
+    let task = one("tests", format, &row, |_| {});
+    assert_eq!((&task.columns["tests"], worked(&task).as_deref()), (&row["t"], Some("Like this.")));
+}
+
+#[test]
+fn a_system_speaks_first() {
+    let row = json!({ "question": "How many?", "answer": "#### 1" });
+    let task = one("system", Format::Gsm8k, &row, |config| {
+        config.chat = true;
+        config.system = Some("Be brief.".into());
+    });
+    assert_eq!(task.prompt[0], json!({ "role": "system", "content": "Be brief." }));
+    assert_eq!(task.prompt[1]["role"], "user");
+    let silent = Config { system: Some("x".into()), ..Config::new("x", Format::Gsm8k) };
+    assert!(load(&silent).unwrap_err().to_string().contains("system = x"));
+}
+
+#[test]
+fn worked_examples_stand_before_prompts() {
+    let folder = Folder::new("few-shot");
+    let row = |i: usize| json!({ "question": format!("{i}+1?"), "answer": format!("{i}+1=<<{i}+1={0}>>{0}\n#### {0}", i + 1) });
+    let rows: String = (0..4).map(|i| row(i).to_string() + "\n").collect();
+    let path = folder.file("rows.jsonl", &rows);
+    let config = Config { few_shot: 2, ..Config::new(path, Format::Gsm8k) };
+    let data = load(&config).unwrap();
+    assert_eq!(data.train.len(), 2);
+    assert_eq!(data.train[0].prompt, "0+1?\n0+1=1\n#### 1\n\n1+1?\n1+1=2\n#### 2\n\n2+1?\n");
+    let chat = Config { chat: true, system: Some("Hi.".into()), ..config.clone() };
+    let prompt = &load(&chat).unwrap().train[1].prompt;
+    let roles: Vec<&str> =
+        prompt.as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "user", "assistant", "user"]);
+    assert_eq!(prompt[5]["content"], "3+1?");
+    let many = Config { few_shot: 5, ..config };
+    let error = load(&many).unwrap_err().to_string();
+    assert_eq!(error, "few_shot = 5 is out of range: only 4 rows have a worked solution");
 }

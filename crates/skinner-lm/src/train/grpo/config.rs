@@ -6,9 +6,9 @@ use skinner_core::objective::grpo::{
 };
 use skinner_core::objective::kl::{AdaptiveKl, KlEstimator};
 use skinner_core::returns::group::{Deviation, ScaleRewards};
-use skinner_tasks::RewardConfig;
-use skinner_tasks::generate::Generator;
+use skinner_tasks::{RewardConfig, curriculum};
 
+use super::TaskSource;
 use crate::error::LmError;
 use crate::generate::Sampling;
 use crate::train::TrainConfig;
@@ -85,9 +85,9 @@ pub struct GrpoConfig {
     pub max_failed: f64,
     /// A control: each completion gets the reward of another, drawn at random.
     pub shuffle_rewards: bool,
-    /// Tasks of an epoch.
+    /// Tasks of an epoch; of a data set the first ones, at most all.
     pub train_items: usize,
-    /// Tasks kept for evaluation before and after, each completed greedily.
+    /// Tasks kept for evaluation before and after, each completed greedily; of a data set at most all.
     pub eval_items: usize,
     /// How many of them on the way.
     pub eval_items_on_the_way: usize,
@@ -139,11 +139,13 @@ pub struct GrpoTask {
     /// The values.
     pub config: GrpoConfig,
     /// Where tasks come from.
-    pub task: Generator,
+    pub task: TaskSource,
     /// Who grades.
     pub reward: Vec<RewardConfig>,
     /// Imitation of the tasks' teacher first, if wanted.
     pub sft: Option<TrainConfig>,
+    /// Which difficulty comes next, where not all are drawn alike.
+    pub curriculum: Option<curriculum::Config>,
 }
 
 impl GrpoTask {
@@ -154,7 +156,7 @@ impl GrpoTask {
     pub fn validate(&self) -> Result<(), LmError> {
         self.config.validate()?;
         let invalid = |what: &str, error: String| LmError::Config(format!("{what}: {error}"));
-        self.task.validate().map_err(|error| invalid("task", error.to_string()))?;
+        self.task.validate()?;
         if let Some(sft) = &self.sft {
             sft.validate().map_err(|error| invalid("sft", error.to_string()))?;
             if self.config.beta > 0.0 {

@@ -9,7 +9,8 @@ use skinner_core::returns::group::{
 use skinner_core::statistics;
 use skinner_tasks::{GradedSample, Task as Exercise, Trace};
 
-use super::{Data, SHUFFLE, TRAIN, prompt};
+use super::source::has_room;
+use super::{CURRICULUM, Data, SHUFFLE, TRAIN, prompt};
 use crate::data::{DataOrder, LossOn, Tokenize, Truncation};
 use crate::error::LmError;
 use crate::generate::{Completion, Finish, Request, Sampling, Stop};
@@ -53,6 +54,8 @@ impl Sample {
 struct Group {
     prompt: Vec<u32>,
     task: Exercise,
+    /// The curriculum's, where there is one.
+    level: Option<usize>,
     completions: Vec<Completion>,
     texts: Vec<String>,
     graded: Vec<GradedSample>,
@@ -84,14 +87,8 @@ impl Data {
         };
         let ids = tokenize.prompt(&prompt(task)?)?;
         let context = learner.decoder().config().max_position_embeddings;
-        let longest = self.task.config.max_completion_length;
-        if ids.len() + longest > context {
-            return Err(LmError::Config(format!(
-                "a prompt of {} tokens and max_completion_length = {longest} are more than the model's context of \
-                 {context}",
-                ids.len()
-            )));
-        }
+        has_room(ids.len(), self.task.config.max_completion_length, context)
+            .map_err(LmError::Config)?;
         Ok(ids)
     }
 
@@ -124,26 +121,53 @@ impl Data {
     ) -> Result<Vec<Group>, LmError> {
         let config = &self.task.config;
         let seed = self.rollouts.child(step as u32).child(round as u32);
-        let tasks = self.tasks.child(TRAIN);
         let mut asked = Vec::with_capacity(indices.len());
         for (i, &index) in indices.iter().enumerate() {
-            let Some(task) = self.task.task.train_task(&tasks, index as u32) else {
-                return Err(LmError::Config("task: it has no tasks to train on".into()));
-            };
+            let (level, task) = self.draw(index, (step, round, i))?;
             let seeds = (0..config.num_generations as u32).map(|j| seed.child(i as u32).child(j));
             let prompt = self.encode(learner, &task)?;
-            asked.push((task, Request { prompt, seeds: seeds.collect() }));
+            asked.push(((level, task), Request { prompt, seeds: seeds.collect() }));
         }
-        let (tasks, requests): (Vec<Exercise>, Vec<Request>) = asked.into_iter().unzip();
+        let (tasks, requests): (Vec<_>, Vec<Request>) = asked.into_iter().unzip();
         let completed = self.complete(learner, &requests, &config.sampling())?;
         let mut groups = Vec::with_capacity(tasks.len());
-        for ((task, request), completed) in tasks.into_iter().zip(requests).zip(completed) {
+        for (((level, task), request), completed) in tasks.into_iter().zip(requests).zip(completed)
+        {
             let (completions, texts) = completed.into_iter().unzip();
             let prompt = request.prompt;
-            groups.push(Group { prompt, task, completions, texts, graded: vec![] });
+            groups.push(Group { prompt, task, level, completions, texts, graded: vec![] });
         }
         self.grade(&mut groups);
         Ok(groups)
+    }
+
+    /// A task to train on, by its number or by the curriculum, and its level there.
+    fn draw(
+        &self,
+        index: usize,
+        (step, round, place): (u64, usize, usize),
+    ) -> Result<(Option<usize>, Exercise), LmError> {
+        let drawn = match &self.course {
+            None => self.source.train(&self.tasks.child(TRAIN), index).map(|task| (None, task)),
+            Some(course) => {
+                let keys = [CURRICULUM, step as u32, round as u32, place as u32];
+                let stream = keys.iter().fold(self.tasks.clone(), |at, key| at.child(*key));
+                course.draw(&self.source, &stream).map(|(level, task)| (Some(level), task))
+            }
+        };
+        drawn.ok_or_else(|| LmError::Config("task: it has no tasks to train on".into()))
+    }
+
+    /// Tells the curriculum how well its levels were done.
+    fn record(&mut self, groups: &[Group]) -> Result<(), LmError> {
+        let Some(course) = &mut self.course else { return Ok(()) };
+        for group in groups {
+            let rewards = group.rewards();
+            if let (Some(level), false) = (group.level, rewards.is_empty()) {
+                course.record(level, statistics::mean(&rewards))?;
+            }
+        }
+        Ok(())
     }
 
     /// All at once: programs are run side by side.
@@ -180,6 +204,7 @@ impl Data {
     ) -> Result<Vec<Sample>, LmError> {
         let config = self.task.config.clone();
         let mut groups = self.groups(learner, &order.batch(train.batch_size), step, 0)?;
+        self.record(&groups)?;
         let silent = |groups: &[Group]| {
             let same = |group: &&Group| has_no_variance(&group.rewards());
             groups.iter().filter(same).count()
@@ -191,15 +216,20 @@ impl Data {
                 break;
             }
             let more = self.groups(learner, &order.batch(wanted), step, round)?;
+            self.record(&more)?;
             groups.retain(|group| !has_no_variance(&group.rewards()));
             groups.extend(more);
         }
+        self.rewards.sync()?;
         self.check_failures(&groups, metrics)?;
         if config.shuffle_rewards {
             self.shuffle(&mut groups, step);
         }
         metrics.set("frac_reward_zero_std", first_silent);
         self.describe(&groups, metrics);
+        if let Some(course) = &self.course {
+            course.describe(metrics);
+        }
         self.traces = traces(&groups, &self.rewards.labels(), step);
         Ok(self.samples(groups))
     }

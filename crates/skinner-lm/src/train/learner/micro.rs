@@ -10,6 +10,9 @@ use crate::decoder::{Batch, Segment, Target};
 /// Fewer tokens are not worth sharing: a token that begins every text is no prompt.
 const SHORTEST_PROMPT: usize = 2;
 
+/// Tokens of sequences that share a prompt, at most: they are in memory together.
+const SHARED: usize = 2048;
+
 /// A sequence to run: tokens, which of them are targets, and where its segments begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence<'a> {
@@ -54,48 +57,58 @@ impl Sequence<'_> {
     }
 }
 
-/// Tokens that are run for some sequences.
-fn num_tokens(sequences: &[Sequence<'_>]) -> usize {
-    let all: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
-    let pairs = sequences.windows(2).filter(|pair| pair[0].shares_prompt(&pair[1]));
-    all - pairs.map(|pair| pair[0].prompt().len()).sum::<usize>()
+/// Ranges of sequences that have one prompt, which is run once for up to [`SHARED`] tokens.
+fn families(sequences: &[Sequence<'_>]) -> Vec<Range<usize>> {
+    let mut families: Vec<Range<usize>> = Vec::new();
+    let mut tokens = 0;
+    for (i, sequence) in sequences.iter().enumerate() {
+        let own = sequence.ids.len() - sequence.prompt().len();
+        match families.last_mut() {
+            Some(last) if sequences[i - 1].shares_prompt(sequence) && tokens + own <= SHARED => {
+                last.end = i + 1;
+                tokens += own;
+            }
+            _ => {
+                families.push(i..i + 1);
+                tokens = sequence.ids.len();
+            }
+        }
+    }
+    families
 }
 
-/// Ranges of sequences of at most `most` tokens together. `group` sequences are never parted, and those of one
-/// prompt are not if they fit.
+/// Tokens that are run for sequences of one prompt.
+fn num_tokens(family: &[Sequence<'_>]) -> usize {
+    let prompt = family[0].prompt().len();
+    prompt + family.iter().map(|sequence| sequence.ids.len() - prompt).sum::<usize>()
+}
+
+/// Ranges of sequences of at most `most` tokens together. `group` sequences are never parted, nor are those that share
+/// a prompt: sums are the same, by bytes, whatever `most` is.
 pub(super) fn micro_batches(
     sequences: &[Sequence<'_>],
     group: usize,
     most: usize,
 ) -> Vec<Range<usize>> {
-    let groups = |of: Range<usize>| {
-        let end = of.end;
-        of.step_by(group).map(move |from| from..end.min(from + group))
-    };
-    let mut families: Vec<Range<usize>> = Vec::new();
-    for range in groups(0..sequences.len()) {
-        match families.last_mut() {
-            Some(last) if sequences[last.end - 1].shares_prompt(&sequences[range.start]) => {
-                last.end = range.end;
-            }
-            _ => families.push(range),
-        }
-    }
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for family in families {
-        let fits = num_tokens(&sequences[family.clone()]) <= most;
-        let parts = if fits { vec![family.clone()] } else { groups(family.clone()).collect() };
-        for part in parts {
-            let begins_anew = !fits && part.start == family.start;
-            match ranges.last_mut() {
-                Some(last)
-                    if !begins_anew && num_tokens(&sequences[last.start..part.end]) <= most =>
-                {
-                    last.end = part.end;
-                }
-                _ => ranges.push(part),
+    let (mut tokens, mut start, mut more) = (0, 0, 0);
+    for family in families(sequences) {
+        let end = family.end;
+        more += num_tokens(&sequences[family]);
+        if end % group != 0 && end != sequences.len() {
+            continue;
+        }
+        match ranges.last_mut() {
+            Some(last) if tokens + more <= most => {
+                last.end = end;
+                tokens += more;
+            }
+            _ => {
+                ranges.push(start..end);
+                tokens = more;
             }
         }
+        (start, more) = (end, 0);
     }
     ranges
 }
@@ -112,15 +125,13 @@ impl Micro {
     /// `first` is the number of the first sequence in its batch: dropout's masks go by it.
     pub fn new(sequences: &[Sequence<'_>], first: usize, dropout: Option<&SeedSequence>) -> Self {
         let mut micro = Self { ids: vec![], segments: vec![], targets: vec![], seeds: vec![] };
-        let mut number = first;
-        for family in sequences.chunk_by(Sequence::shares_prompt) {
+        for family in families(sequences) {
+            let number = first + family.start;
             let seed = |i: usize| dropout.map(|seed| seed.child((number + i) as u32));
-            if let [sequence] = family {
-                micro.push_whole(sequence, seed(0).as_ref());
-            } else {
-                micro.push_family(family, seed);
+            match &sequences[family] {
+                [sequence] => micro.push_whole(sequence, seed(0).as_ref()),
+                family => micro.push_family(family, seed),
             }
-            number += family.len();
         }
         micro
     }
@@ -197,21 +208,31 @@ mod tests {
         assert_eq!(micro.segments, segments);
         let targets: Vec<_> = micro.targets.iter().map(|target| (target.row, target.id)).collect();
         assert_eq!(targets, [(1, 1), (2, 2), (1, 3), (6, 4)]);
-        assert_eq!(num_tokens(&all), 8);
+        assert_eq!(families(&all), vec![0..2, 2..3]);
+        assert_eq!(num_tokens(&all[..2]), 5);
     }
 
     #[test]
-    fn those_of_one_prompt_stay_together_where_they_fit() {
+    fn those_of_one_prompt_stay_together() {
         let (a, b) = ([7, 8, 1, 2], [9, 9, 1, 2]);
         let (a, b) = (sequence(&a, &TARGETS[..4]), sequence(&b, &TARGETS[..4]));
-        let all = [a, b, b, b];
-        assert_eq!(micro_batches(&all, 1, 100), vec![Range { start: 0, end: 4 }]);
-        // 4 tokens and 8 tokens.
-        assert_eq!(micro_batches(&all, 1, 11), [0..1, 1..4]);
-        // Three are too many: the prompt is run again.
-        assert_eq!(micro_batches(&all, 1, 7), [0..1, 1..3, 3..4]);
-        assert_eq!(micro_batches(&all, 1, 1), [0..1, 1..2, 2..3, 3..4]);
-        assert_eq!(micro_batches(&all, 2, 1), [0..2, 2..4]);
+        let all = [a, b, b, b, a];
+        // 4, 8 and 4 tokens.
+        assert_eq!(micro_batches(&all, 1, 16), vec![Range { start: 0, end: 5 }]);
+        assert_eq!(micro_batches(&all, 1, 12), [0..4, 4..5]);
+        assert_eq!(micro_batches(&all, 1, 11), [0..1, 1..4, 4..5]);
+        assert_eq!(micro_batches(&all, 1, 1), [0..1, 1..4, 4..5]);
+        assert_eq!(micro_batches(&all, 2, 1), [0..4, 4..5]);
+    }
+
+    #[test]
+    fn a_prompt_is_shared_by_so_many_tokens() {
+        let ids: Vec<u32> = (0..1002).collect();
+        let targets: Vec<bool> = (0..1002).map(|t| t > 1).collect();
+        let all = [sequence(&ids, &targets); 5];
+        // 1,002 tokens, and 1,000 more.
+        assert_eq!(families(&all), [0..2, 2..4, 4..5]);
+        assert_eq!(micro_batches(&all, 1, 5000), [0..4, 4..5]);
     }
 
     #[test]
@@ -219,7 +240,7 @@ mod tests {
         let ids = [1, 5, 6];
         let targets = [false, true, true];
         let all = [sequence(&ids, &targets); 2];
-        assert_eq!(num_tokens(&all), 6);
+        assert_eq!(families(&all), [0..1, 1..2]);
         assert_eq!(Micro::new(&all, 0, None).segments.len(), 2);
     }
 }
