@@ -53,16 +53,17 @@ pub(crate) fn audit(args: &AuditArgs) -> anyhow::Result<()> {
         Some(recipe) => of_recipe(args, recipe)?,
         None => (of_stdin(args.items as usize)?, None),
     };
-    let given = |name: &Option<String>, sets: &[String]| {
-        name.as_ref().map(|name| verify::reward(name, sets)).transpose()
+    let given = |name: Option<&str>, sets: &[String]| {
+        name.map(|name| verify::reward(name, sets)).transpose()
     };
     let own_sets = if args.recipe.is_some() { &[][..] } else { &args.sets };
-    let Some(rewards) = given(&args.reward, own_sets)?.map(|reward| vec![reward]).or(rewards)
+    let Some(rewards) =
+        given(args.reward.as_deref(), own_sets)?.map(|reward| vec![reward]).or(rewards)
     else {
         bail!("there is no verifier: name one by --reward");
     };
     let rewards = Rewards::new(&rewards)?;
-    let against = given(&args.against, &args.against_set)?
+    let against = given(args.against.as_deref(), &args.against_set)?
         .map(|reward| Rewards::new(&[reward]))
         .transpose()?;
     let config = Config { examples: args.examples, ..Config::default() };

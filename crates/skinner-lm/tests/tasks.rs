@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use skinner_core::SeedSequence;
-use skinner_lm::data::Sample;
 use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, TaskSource, worked_examples};
 use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
 use skinner_tasks::data_set::{self, Columns, Format};
@@ -108,9 +107,9 @@ fn a_folder_with_splits_is_a_source_of_tasks() {
     task.sft = Some(TrainConfig { max_steps: 2, ..config() });
     let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
     // The worked solutions, without the calculator's spans.
-    let completion = |sample: &Sample| serde_json::to_string(&format!("{sample:?}")).unwrap();
     assert_eq!((data.train.len(), data.eval.len()), (38, 4));
-    assert!(completion(&data.train[8]).contains("2\\\\\\\\n#### 2"), "{:?}", data.train[8]);
+    let worked = r#"completion: Text("2\n#### 2")"#;
+    assert!(format!("{:?}", data.train[8]).contains(worked), "{:?}", data.train[8]);
     let mut trainer = trainer(&task, 1).unwrap();
     let note =
         "38 tasks to train on, 7 kept for evaluation; 2 left out, as they are among those as well";

@@ -170,7 +170,8 @@ fn returned(operations: &[Operation], list: &[i64]) -> Value {
 
 /// The lines of a function's body.
 fn body(expressions: impl Iterator<Item = String>) -> String {
-    expressions.map(|expression| format!(" x={expression}\n")).collect::<String>() + " return x"
+    let lines: Vec<String> = expressions.map(|expression| format!(" x={expression}\n")).collect();
+    lines.concat() + " return x"
 }
 
 const HEAD: &str = "def f(x):\n";

@@ -135,7 +135,8 @@ fn hash(samples: &[(&Exercise, &Trace)]) -> String {
         hash.update(serde_json::to_vec(sample).unwrap_or_default());
         hash.update([0]);
     }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = hash.finalize();
+    digest[..16].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 impl Journal {
