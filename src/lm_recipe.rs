@@ -7,7 +7,7 @@ use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::RopeScaling;
 use skinner_lm::data::DataConfig;
 use skinner_lm::decoder::LoraConfig;
-use skinner_lm::train::grpo::{GrpoConfig, GrpoTask};
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
 use skinner_run::recipe::decode;
@@ -176,9 +176,11 @@ struct GrpoTables {
     reward: Vec<RewardConfig>,
     #[serde(default)]
     sft: Option<TrainConfig>,
+    #[serde(default)]
+    monitor: MonitorConfig,
 }
 
-const GRPO_TABLES: [&str; 3] = ["task", "reward", "sft"];
+const GRPO_TABLES: [&str; 4] = ["task", "reward", "sft", "monitor"];
 
 /// Pretraining has no keys of its own.
 #[derive(Deserialize)]
@@ -221,9 +223,9 @@ impl LmRecipe {
                 let tables: Table =
                     keys.filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?))).collect();
                 also.extend(GRPO_TABLES);
-                let GrpoTables { task, reward, sft } = decode(tables, &[], origin)?;
+                let GrpoTables { task, reward, sft, monitor } = decode(tables, &[], origin)?;
                 let config: GrpoConfig = decode(table, &also, origin)?;
-                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft }))
+                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft, monitor }))
             }
         };
         let recipe = Self { name, run, model, train, task };
@@ -274,6 +276,7 @@ impl LmRecipe {
                 table.extend(Table::try_from(&grpo.config)?);
                 table.insert("task".into(), Value::try_from(&grpo.task)?);
                 table.insert("reward".into(), Value::try_from(&grpo.reward)?);
+                table.insert("monitor".into(), Value::try_from(&grpo.monitor)?);
                 if let Some(sft) = &grpo.sft {
                     table.insert("sft".into(), Value::try_from(sft)?);
                 }

@@ -216,8 +216,9 @@ struct State {
 struct GrpoState {
     imitation: Option<DataOrder>,
     /// What the evaluation before reinforcement said.
-    before: Option<f64>,
+    before: Option<Vec<(String, f64)>>,
     own: (f64, f64),
+    monitor: grpo::Monitor,
 }
 
 /// The loop around a task.
@@ -228,8 +229,8 @@ pub struct Trainer {
     data: Data,
     order: DataOrder,
     imitation: Option<Imitation>,
-    /// The accuracy before reinforcement, once it is known.
-    before: Option<f64>,
+    /// What the evaluation before reinforcement said, once it is known.
+    before: Option<Vec<(String, f64)>>,
     dropout: SeedSequence,
     step: u64,
     tokens: u64,
@@ -432,9 +433,10 @@ impl Trainer {
         if self.step == first {
             self.learner.reset_optimizer();
             if self.before.is_none()
-                && let Some(found) = self.evaluate_whole(&|| false, false)?
+                && let Some(found) = self.evaluate_whole(&|| false, true)?
             {
-                self.before = found.get("eval_accuracy");
+                let known = found.iter().filter(|(_, value)| value.is_finite());
+                self.before = Some(known.map(|(name, value)| (name.to_owned(), value)).collect());
                 metrics.extend(&found);
             }
         }
@@ -443,6 +445,7 @@ impl Trainer {
         let learning_rate = self.config.learning_rate * factor;
         let dropout = self.dropout.child(self.step as u32);
         let Data::Grpo(data) = &mut self.data else { unreachable!("only such runs reinforce") };
+        let checksum = (!data.monitor.moved).then(|| self.learner.checksum());
         let (found, tokens) = data.iteration(
             &mut self.learner,
             &mut self.order,
@@ -451,6 +454,10 @@ impl Trainer {
             &dropout,
         )?;
         metrics.extend(&found);
+        if let Some(before) = checksum.filter(|_| data.has_advantage && learning_rate > 0.0) {
+            data.monitor.stepped(self.step + 1, self.learner.checksum() != before);
+        }
+        data.monitor.observe(self.step + 1, &metrics);
         self.stepped(&mut metrics, tokens, learning_rate);
         Ok(metrics)
     }
@@ -467,30 +474,31 @@ impl Trainer {
             Data::Unpaired(data) => Ok(data.evaluate(&mut self.learner, stop)),
             Data::Grpo(data) => {
                 let items = data.items_on_the_way();
-                data.evaluate(&mut self.learner, (items, 0), stop)
+                data.evaluate(&mut self.learner, (items, false), stop)
             }
         }
     }
 
-    /// As [`Trainer::evaluate`], on all of it; at the end of a run also with drawn completions.
+    /// As [`Trainer::evaluate`], on all of it; with `draws`, also of completions drawn several to a task.
     ///
     /// # Errors
     /// Completions that cannot be drawn.
     pub fn evaluate_whole(
         &mut self,
         stop: &dyn Fn() -> bool,
-        at_the_end: bool,
+        draws: bool,
     ) -> Result<Option<Metrics>, LmError> {
         let Data::Grpo(data) = &mut self.data else { return self.evaluate(stop) };
-        let samples = if at_the_end { data.samples_at_the_end() } else { 0 };
-        data.evaluate(&mut self.learner, (usize::MAX, samples), stop)
+        data.evaluate(&mut self.learner, (usize::MAX, draws), stop)
     }
 
     /// Numbers of the whole run, beside the last evaluation's.
     pub fn summary(&self, metrics: &mut Metrics) {
         let Data::Grpo(data) = &self.data else { return };
-        if let Some(before) = self.before {
-            metrics.set("eval_accuracy_before", before);
+        for (name, value) in self.before.iter().flatten() {
+            if !name.starts_with("eval_items") {
+                metrics.set(before_name(name), *value);
+            }
         }
         if let Some(after) = metrics.get("eval_accuracy") {
             metrics.set("eval_accuracy_after", after);
@@ -525,7 +533,26 @@ impl Trainer {
         if self.step > 2 && self.constant {
             warnings.push("the loss was the same at every step".to_owned());
         }
+        if let Data::Grpo(data) = &self.data {
+            warnings.extend_from_slice(data.monitor.warnings());
+        }
         warnings
+    }
+
+    /// Warnings of the monitor, in order; there may be more after each step.
+    pub fn alarms(&self) -> &[String] {
+        match &self.data {
+            Data::Grpo(data) => data.monitor.warnings(),
+            _ => &[],
+        }
+    }
+
+    /// Why the run should end now, where its monitor says so.
+    pub fn stops(&self) -> Option<&str> {
+        match &self.data {
+            Data::Grpo(data) => data.monitor.stops(),
+            _ => None,
+        }
     }
 
     /// Where training stands, to continue from beside the tensors.
@@ -541,8 +568,9 @@ impl Trainer {
             grpo: match &self.data {
                 Data::Grpo(data) => Some(GrpoState {
                     imitation: self.imitation.as_ref().map(|imitation| imitation.order.clone()),
-                    before: self.before,
+                    before: self.before.clone(),
                     own: data.state(),
+                    monitor: data.monitor.clone(),
                 }),
                 _ => None,
             },
@@ -566,6 +594,7 @@ impl Trainer {
         (self.step, self.tokens, self.order) = (state.step, state.tokens, state.order);
         if let (Data::Grpo(data), Some(grpo)) = (&mut self.data, state.grpo) {
             data.set_state(grpo.own);
+            data.monitor.restore(grpo.monitor);
             self.before = grpo.before;
             if let (Some(imitation), Some(order)) = (&mut self.imitation, grpo.imitation) {
                 imitation.order = order;
@@ -575,6 +604,13 @@ impl Trainer {
         self.constant = false;
         Ok(())
     }
+}
+
+/// What a metric is called that was measured before reinforcement: `eval_accuracy_before`,
+/// `eval_pass_at_k_before/4`.
+fn before_name(name: &str) -> String {
+    let (stem, rest) = name.split_at(name.find('/').unwrap_or(name.len()));
+    format!("{stem}_before{rest}")
 }
 
 impl Imitation {

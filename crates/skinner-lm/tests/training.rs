@@ -6,7 +6,7 @@ use skinner_core::objective::preference::{PreferenceConfig, PreferenceLoss};
 use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::data::{Content, Dataset, LoadCounts, Packing, Sample};
 use skinner_lm::decoder::LoraConfig;
-use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, worked_examples};
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig, worked_examples};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
 use skinner_tasks::RewardConfig;
@@ -118,7 +118,8 @@ fn grpo(mut config: GrpoConfig, reward: &str, sft: u64) -> GrpoTask {
     let task = Generator::Addition(Addition { digits: 1.into(), forgets: 0.5 });
     let reward: Vec<RewardConfig> = serde_json::from_str(reward).unwrap();
     let sft = TrainConfig { max_steps: sft, ..self::config() };
-    GrpoTask { config, task, reward, sft: (sft.max_steps > 0).then_some(sft) }
+    let sft = (sft.max_steps > 0).then_some(sft);
+    GrpoTask { config, task, reward, sft, monitor: MonitorConfig::default() }
 }
 
 const LAST_NUMBER: &str = r#"[{"verifier": "math", "extractors": ["last_number"]}]"#;

@@ -3,6 +3,7 @@
 
 mod config;
 mod evaluate;
+mod monitor;
 mod rollout;
 
 use skinner_core::objective::grpo::{
@@ -12,6 +13,8 @@ use skinner_core::{Metrics, SeedSequence};
 use skinner_tasks::{Rewards, Task as Exercise};
 
 pub use config::{Convention, GrpoConfig, GrpoTask};
+pub(super) use monitor::Monitor;
+pub use monitor::MonitorConfig;
 use rollout::Sample;
 
 use super::{Learner, STREAM_ROLLOUTS, STREAM_TASKS, Sequence, TrainConfig};
@@ -30,6 +33,12 @@ const SHUFFLE: u32 = 3;
 pub struct Data {
     task: GrpoTask,
     rewards: Rewards,
+    /// Verifiers that are not trained on.
+    held_out: Option<Rewards>,
+    /// Looks for what is wrong.
+    pub(super) monitor: Monitor,
+    /// Whether any completion of the last step has an advantage.
+    pub(super) has_advantage: bool,
     tasks: SeedSequence,
     rollouts: SeedSequence,
     eval: Vec<Exercise>,
@@ -96,6 +105,10 @@ impl Data {
         let tasks = root.child(STREAM_TASKS);
         let rewards =
             Rewards::new(&grpo.reward).map_err(|error| LmError::Config(error.to_string()))?;
+        let held_out = (!grpo.monitor.reward.is_empty())
+            .then(|| Rewards::new(&grpo.monitor.reward))
+            .transpose()
+            .map_err(|error| LmError::Config(format!("monitor: {error}")))?;
         let eval = grpo
             .task
             .held_out(&tasks.child(EVAL), grpo.config.eval_items)
@@ -103,6 +116,9 @@ impl Data {
         Ok(Self {
             task: grpo.clone(),
             rewards,
+            held_out,
+            monitor: Monitor::new(&grpo.monitor),
+            has_advantage: false,
             tasks,
             rollouts: root.child(STREAM_ROLLOUTS),
             eval,
@@ -119,10 +135,6 @@ impl Data {
 
     pub(super) fn items_on_the_way(&self) -> usize {
         self.task.config.eval_items_on_the_way
-    }
-
-    pub(super) fn samples_at_the_end(&self) -> usize {
-        self.task.config.eval_samples
     }
 
     pub(super) fn state(&self) -> (f64, f64) {
@@ -215,7 +227,7 @@ impl Data {
             max_completion_length: config.max_completion_length,
         };
         // Without a divergence in the loss, what has no advantage has no gradient.
-        let silent = |sample: &Sample| kernel.kl.is_none() && sample.advantage == 0.0;
+        let silent = |sample: &Sample| kernel.kl.is_none() && !sample.has_advantage();
         let run: Vec<&Sample> = counted.into_iter().filter(|sample| !silent(sample)).collect();
         let sequences: Vec<Sequence<'_>> = run.iter().map(|sample| sample.sequence()).collect();
         let (mut stats, mut mismatch) = (PolicyStats::<f32>::default(), 0.0);
@@ -244,7 +256,7 @@ impl Data {
                     old_log_prob: old,
                     ref_log_prob: &sample.ref_log_prob,
                     correction: &correction,
-                    advantage: &vec![sample.advantage; sample.len()],
+                    advantage: &sample.advantages,
                     mask: &vec![true; sample.len()],
                     starts: &[0],
                 };

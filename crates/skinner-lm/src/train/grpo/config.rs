@@ -9,6 +9,7 @@ use skinner_core::returns::group::{Deviation, ScaleRewards};
 use skinner_tasks::RewardConfig;
 use skinner_tasks::generate::Generator;
 
+use super::monitor::MonitorConfig;
 use crate::error::LmError;
 use crate::generate::Sampling;
 use crate::train::TrainConfig;
@@ -91,8 +92,11 @@ pub struct GrpoConfig {
     pub eval_items: usize,
     /// How many of them on the way.
     pub eval_items_on_the_way: usize,
-    /// Completions drawn of each at the end, for pass@k and maj@k; 0 for none.
+    /// Completions drawn of each of some tasks before and after, for pass@k and maj@k; 0 for none.
     pub eval_samples: usize,
+    /// Of how many tasks; as many as on the way unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_items_sampled: Option<usize>,
     /// Worked examples that `[sft]` imitates first.
     pub sft_examples: usize,
 }
@@ -128,6 +132,7 @@ impl Default for GrpoConfig {
             eval_items: 1000,
             eval_items_on_the_way: 200,
             eval_samples: 0,
+            eval_items_sampled: None,
             sft_examples: 20_000,
         }
     }
@@ -144,6 +149,8 @@ pub struct GrpoTask {
     pub reward: Vec<RewardConfig>,
     /// Imitation of the tasks' teacher first, if wanted.
     pub sft: Option<TrainConfig>,
+    /// What is watched for.
+    pub monitor: MonitorConfig,
 }
 
 impl GrpoTask {
@@ -153,6 +160,7 @@ impl GrpoTask {
     /// Names the first key that is out of range, and the range.
     pub fn validate(&self) -> Result<(), LmError> {
         self.config.validate()?;
+        self.monitor.validate()?;
         let invalid = |what: &str, error: String| LmError::Config(format!("{what}: {error}"));
         self.task.validate().map_err(|error| invalid("task", error.to_string()))?;
         if let Some(sft) = &self.sft {
@@ -184,6 +192,10 @@ impl GrpoConfig {
         count("train_items", self.train_items, 1)?;
         count("eval_items", self.eval_items, 1)?;
         count("sft_examples", self.sft_examples, 0)?;
+        count("eval_samples", self.eval_samples, 0)?;
+        if let Some(items) = self.eval_items_sampled {
+            count("eval_items_sampled", items, 1)?;
+        }
         let range = |key: &str, value: f64, low: f64, high: f64| {
             check((low..=high).contains(&value), key, &value, &format!("{low} to {high}"))
         };
@@ -206,6 +218,16 @@ impl GrpoConfig {
         let cache = self.overlong_cache;
         let most = self.max_completion_length;
         check(cache <= most, "overlong_cache", &cache, "at most max_completion_length")
+    }
+
+    /// Held-out tasks of which several completions are drawn.
+    pub(super) fn items_sampled(&self) -> usize {
+        self.eval_items_sampled.unwrap_or(self.eval_items_on_the_way)
+    }
+
+    /// Whether the divergence is taken off the reward; of `reinforce_pp` it always is.
+    pub(super) fn takes_kl_off_reward(&self) -> bool {
+        self.kl_in_reward || self.loss_type == LossType::ReinforcePp
     }
 
     /// How completions are drawn.
@@ -238,7 +260,7 @@ impl GrpoConfig {
             _ if trl => Surrogate::Clip { low, high, most: delta, dual: None },
             _ => Surrogate::Clip { low, high, most: None, dual: delta },
         };
-        let in_loss = beta > 0.0 && !self.kl_in_reward;
+        let in_loss = beta > 0.0 && !self.takes_kl_off_reward();
         PolicyLoss {
             level: self.importance_sampling_level.unwrap_or(self.loss_type.ratio_level()),
             surrogate,
