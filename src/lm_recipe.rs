@@ -101,7 +101,7 @@ const RUN_KEYS: [&str; 9] = [
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LmEvalConfig {
-    /// Optimizer steps between evaluations on the way; 0 for a tenth of all.
+    /// Optimizer steps between evaluations on the way; 0 for a tenth of all, or of imitation and of reinforcement each.
     pub every: u64,
 }
 

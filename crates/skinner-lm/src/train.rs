@@ -231,6 +231,8 @@ pub struct Trainer {
     imitation: Option<Imitation>,
     /// What the evaluation before reinforcement said, once it is known.
     before: Option<Vec<(String, f64)>>,
+    /// Whether divergences are measured from the weights after imitation, which are kept apart.
+    keeps_reference: bool,
     dropout: SeedSequence,
     step: u64,
     tokens: u64,
@@ -304,10 +306,19 @@ impl Trainer {
         let needed = (config.num_epochs * len as f64 / config.batch_size as f64).ceil();
         let total_steps = if config.max_steps > 0 { config.max_steps } else { needed as u64 };
         let mut learner = Learner::new(config, start, machine)?;
+        let mut keeps_reference = false;
         if let Task::Grpo(grpo) = task {
             learner.set_temperature(grpo.config.temperature as f32)?;
             if grpo.config.beta > 0.0 {
                 learner.keep_reference()?;
+                keeps_reference = grpo.sft.is_some();
+            }
+            if keeps_reference && learner.adapter().is_some() {
+                let beta = grpo.config.beta;
+                return Err(LmError::Config(format!(
+                    "beta = {beta}: with an adapter the divergence is measured from the model below it, which is not \
+                     the model after [sft]: leave out [lora], [sft] or beta"
+                )));
             }
         }
         let checksum = learner.checksum();
@@ -317,6 +328,7 @@ impl Trainer {
             data,
             order,
             before: None,
+            keeps_reference,
             dropout: root.child(STREAM_DROPOUT),
             step: 0,
             tokens: 0,
@@ -432,6 +444,9 @@ impl Trainer {
         let mut metrics = Metrics::new();
         if self.step == first {
             self.learner.reset_optimizer();
+            if self.keeps_reference {
+                self.learner.keep_reference()?;
+            }
             if self.before.is_none()
                 && let Some(found) = self.evaluate_whole(&|| false, true)?
             {
@@ -504,6 +519,20 @@ impl Trainer {
             metrics.set("eval_accuracy_after", after);
         }
         metrics.set("mismatch_kl_max", data.state().0);
+    }
+
+    /// The weights after imitation that divergences are measured from, once there are such. They are no part of
+    /// [`Trainer::save`] nor of what is trained: whoever saves a trainer saves them too, once, and puts them back.
+    pub fn reference_mut(&mut self) -> Option<&mut [f32]> {
+        let imitated = self.imitation.as_ref().is_some_and(|imitation| self.step > imitation.steps);
+        if imitated && self.keeps_reference { self.learner.reference_mut() } else { None }
+    }
+
+    /// The part of the run that its step number `step` belongs to, imitation or what comes after: how many steps are
+    /// before it, and how many it has.
+    pub fn phase(&self, step: u64) -> (u64, u64) {
+        let first = self.imitation.as_ref().map_or(0, |imitation| imitation.steps);
+        if step <= first && first > 0 { (0, first) } else { (first, self.total_steps - first) }
     }
 
     /// Graded samples of the last step as JSON lines, where there are such.

@@ -209,8 +209,6 @@ fn tasks_without_a_verdict_are_named() {
     let column = r#"[{"verifier": "text", "check": {"kind": "exact", "column": "gone"}}]"#;
     let failed = bad(grpo(default(), column, 0));
     assert!(failed.contains("max_failed") && failed.contains("gone"), "{failed}");
-    let beta = bad(grpo(GrpoConfig { beta: 0.1, ..default() }, LAST_NUMBER, 2));
-    assert!(beta.contains("beta = 0.1"), "{beta}");
     let mut long = grpo(default(), LAST_NUMBER, 0);
     long.config.max_completion_length = 64;
     let long = bad(long);

@@ -61,7 +61,7 @@ pub struct GrpoConfig {
     /// What differences from a group's mean are divided by, where not as `loss_type` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_rewards: Option<ScaleRewards>,
-    /// The weight of the divergence from the model that training starts from.
+    /// The weight of the divergence from the model that reinforcement starts from.
     pub beta: f64,
     /// How it is estimated.
     pub kl_estimator: KlEstimator,
@@ -165,11 +165,6 @@ impl GrpoTask {
         self.task.validate().map_err(|error| invalid("task", error.to_string()))?;
         if let Some(sft) = &self.sft {
             sft.validate().map_err(|error| invalid("sft", error.to_string()))?;
-            if self.config.beta > 0.0 {
-                let what =
-                    "a divergence from the model after [sft] cannot be had: that model is not kept";
-                return Err(LmError::Config(format!("beta = {}: {what}", self.config.beta)));
-            }
         }
         Ok(())
     }
