@@ -7,7 +7,7 @@ use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::RopeScaling;
 use skinner_lm::data::DataConfig;
 use skinner_lm::decoder::LoraConfig;
-use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, TaskSource};
+use skinner_lm::train::grpo::{EvalTask, GrpoConfig, GrpoTask, MonitorConfig, TaskSource};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
 use skinner_run::recipe::decode;
@@ -101,7 +101,7 @@ const RUN_KEYS: [&str; 9] = [
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LmEvalConfig {
-    /// Optimizer steps between evaluations on the way; 0 for a tenth of all.
+    /// Optimizer steps between evaluations on the way; 0 for a tenth of all, or of imitation and of reinforcement each.
     pub every: u64,
 }
 
@@ -178,9 +178,13 @@ struct GrpoTables<T> {
     sft: Option<TrainConfig>,
     #[serde(default)]
     curriculum: Option<curriculum::Config>,
+    #[serde(default)]
+    monitor: MonitorConfig,
+    #[serde(default)]
+    eval_task: Vec<EvalTask>,
 }
 
-const GRPO_TABLES: [&str; 4] = ["task", "reward", "sft", "curriculum"];
+const GRPO_TABLES: [&str; 6] = ["task", "reward", "sft", "curriculum", "monitor", "eval_task"];
 
 /// The tables with a generator, which has a name, or a data set, which has a path.
 fn decode_tables(tables: Table, origin: &str) -> anyhow::Result<GrpoTables<TaskSource>> {
@@ -202,8 +206,8 @@ fn decode_tables(tables: Table, origin: &str) -> anyhow::Result<GrpoTables<TaskS
 
 impl<T> GrpoTables<T> {
     fn with<U>(self, task: impl FnOnce(T) -> U) -> GrpoTables<U> {
-        let Self { task: given, reward, sft, curriculum } = self;
-        GrpoTables { task: task(given), reward, sft, curriculum }
+        let Self { task: given, reward, sft, curriculum, monitor, eval_task } = self;
+        GrpoTables { task: task(given), reward, sft, curriculum, monitor, eval_task }
     }
 }
 
@@ -248,9 +252,18 @@ impl LmRecipe {
                 let tables: Table =
                     keys.filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?))).collect();
                 also.extend(GRPO_TABLES);
-                let GrpoTables { task, reward, sft, curriculum } = decode_tables(tables, origin)?;
+                let GrpoTables { task, reward, sft, curriculum, monitor, eval_task } =
+                    decode_tables(tables, origin)?;
                 let config: GrpoConfig = decode(table, &also, origin)?;
-                Task::Grpo(Box::new(GrpoTask { config, task, reward, sft, curriculum }))
+                Task::Grpo(Box::new(GrpoTask {
+                    config,
+                    task,
+                    reward,
+                    sft,
+                    curriculum,
+                    monitor,
+                    eval_task,
+                }))
             }
         };
         let recipe = Self { name, run, model, train, task };
@@ -301,8 +314,12 @@ impl LmRecipe {
                 table.extend(Table::try_from(&grpo.config)?);
                 table.insert("task".into(), Value::try_from(&grpo.task)?);
                 table.insert("reward".into(), Value::try_from(&grpo.reward)?);
+                table.insert("monitor".into(), Value::try_from(&grpo.monitor)?);
                 if let Some(sft) = &grpo.sft {
                     table.insert("sft".into(), Value::try_from(sft)?);
+                }
+                if !grpo.eval_task.is_empty() {
+                    table.insert("eval_task".into(), Value::try_from(&grpo.eval_task)?);
                 }
                 if let Some(curriculum) = &grpo.curriculum {
                     table.insert("curriculum".into(), Value::try_from(curriculum)?);

@@ -125,6 +125,10 @@ struct Run<'a> {
     earlier_tokens: u64,
     /// Seconds of evaluation and the like in this process.
     other_seconds: f64,
+    /// Warnings of the monitor that were told.
+    told: usize,
+    /// Whether the weights that divergences are measured from are in a file.
+    reference_saved: bool,
     bar: ProgressBar,
 }
 
@@ -192,6 +196,10 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
     if let Some(checkpoint) = checkpoint {
         restore(&mut trainer, checkpoint)?;
     }
+    let reference_saved = restore_reference(&mut trainer, &dir)?;
+    if !trainer.alarms().is_empty() {
+        dir.update_info(|info| info.warnings = trainer.alarms().to_vec())?;
+    }
     let earlier = History::read(dir.timing_path())?;
     let bar =
         progress(trainer.total_steps(), &format!("{} seed {}", recipe.name, recipe.run.seed))?;
@@ -203,6 +211,8 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         dir,
         logger,
         earlier_tokens: trainer.tokens(),
+        told: trainer.alarms().len(),
+        reference_saved,
         trainer,
         best,
         evaluated,
@@ -306,12 +316,32 @@ fn restore(trainer: &mut Trainer, checkpoint: Checkpoint<'static>) -> anyhow::Re
     Ok(())
 }
 
+/// Puts back the weights that divergences are measured from; false where there are none yet.
+fn restore_reference(trainer: &mut Trainer, dir: &RunDir) -> anyhow::Result<bool> {
+    let Some(place) = trainer.reference_mut() else { return Ok(false) };
+    let saved = dir.load_reference().context("the weights after [sft] are not in the run")?;
+    let [tensor] = &saved.tensors[..] else {
+        bail!("checkpoints/reference has {} tensors, must have one", saved.tensors.len());
+    };
+    if tensor.data.len() != place.len() {
+        let (found, expected) = (tensor.data.len(), place.len());
+        bail!("checkpoints/reference has {found} numbers, this model {expected}");
+    }
+    place.copy_from_slice(&tensor.data);
+    Ok(true)
+}
+
 impl Run<'_> {
     fn go(mut self) -> anyhow::Result<Ended> {
         let ended = self.train_and_evaluate();
         self.bar.finish_and_clear();
         if let Err(error) = &ended {
             mark_ended(&self.dir, Status::Failed(explain(error)));
+            let written =
+                report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()]);
+            if let Err(error) = written {
+                note(&format!("warning: the report could not be written: {error}"));
+            }
         }
         ended
     }
@@ -319,9 +349,10 @@ impl Run<'_> {
     fn train_and_evaluate(&mut self) -> anyhow::Result<Ended> {
         let started = Instant::now();
         let total = self.trainer.total_steps();
-        let every = |given: u64, part: u64| if given > 0 { given } else { (total / part).max(1) };
-        let (log_every, eval_every) =
-            (every(self.recipe.run.log_every, 200), every(self.recipe.run.eval.every, 10));
+        let every = |given: u64, of: u64, part: u64| {
+            if given > 0 { given } else { (of / part).max(1) }
+        };
+        let log_every = every(self.recipe.run.log_every, total, 200);
         if self.trainer.step() == 0 {
             let Some(metrics) = self.evaluate_and_sample("before")? else {
                 return self.interrupted(started);
@@ -334,13 +365,24 @@ impl Run<'_> {
             if interrupt::asked() {
                 return self.interrupted(started);
             }
+            if let Some(why) = self.trainer.stops().map(str::to_owned) {
+                self.save()?;
+                bail!("stopped by its monitor: {why}");
+            }
             let mut metrics = self.trainer.iteration()?;
             let step = self.trainer.step();
-            let evaluates = step.is_multiple_of(eval_every) && step < total;
+            self.save_reference()?;
+            self.tell_alarms()?;
+            let (first, steps) = self.trainer.phase(step);
+            let eval_every = every(self.recipe.run.eval.every, steps, 10);
+            let evaluates = (step - first).is_multiple_of(eval_every) && step < total;
+            // The step itself evaluates where reinforcement begins.
+            let evaluated = metrics.get("eval_items").is_some();
             if evaluates {
                 self.evaluate_on_the_way(&mut metrics)?;
             }
-            if step.is_multiple_of(log_every) || step == total || evaluates {
+            let stops = self.trainer.stops().is_some();
+            if step.is_multiple_of(log_every) || step == total || evaluates || evaluated || stops {
                 self.logger.log(step, &metrics, &self.timing(started))?;
             }
             self.bar.set_position(step);
@@ -373,6 +415,37 @@ impl Run<'_> {
         let hash = self.save()?;
         self.export()?;
         self.finish(&metrics, seconds, rate, &hash)
+    }
+
+    /// Keeps the weights that divergences are measured from, before a checkpoint needs them.
+    fn save_reference(&mut self) -> anyhow::Result<()> {
+        if self.reference_saved {
+            return Ok(());
+        }
+        let step = self.trainer.step();
+        let Some(weights) = self.trainer.reference_mut() else { return Ok(()) };
+        let tensor = Tensor {
+            name: "reference".to_owned(),
+            shape: vec![weights.len()],
+            data: (&*weights).into(),
+        };
+        let checkpoint = Checkpoint { step, tensors: vec![tensor], ..Checkpoint::default() };
+        self.dir.save_reference(&checkpoint)?;
+        self.reference_saved = true;
+        Ok(())
+    }
+
+    /// Says what the monitor found in the last step.
+    fn tell_alarms(&mut self) -> anyhow::Result<()> {
+        let alarms = self.trainer.alarms().to_vec();
+        for alarm in &alarms[self.told..] {
+            self.bar.suspend(|| note(&format!("warning: {alarm}")));
+        }
+        if alarms.len() > self.told {
+            self.told = alarms.len();
+            self.dir.update_info(|info| info.warnings = alarms)?;
+        }
+        Ok(())
     }
 
     fn train_seconds(&self, started: Instant) -> f64 {
@@ -571,16 +644,18 @@ impl Run<'_> {
         result.extend(metrics.iter().map(|(name, value)| (name.to_owned(), value.into())));
         result.insert("checkpoint_sha256".into(), hash.into());
         let warnings = self.trainer.warnings();
-        for warning in &warnings {
+        for warning in warnings.iter().filter(|warning| !self.trainer.alarms().contains(warning)) {
             self.bar.suspend(|| note(&format!("warning: {warning}")));
         }
-        result.insert("warnings".into(), warnings.into());
+        result.insert("warnings".into(), warnings.clone().into());
         self.dir.update_info(|info| {
             info.status = Status::Finished;
             info.ended = Some(host::utc_now());
             info.result = Some(result.clone());
+            info.warnings = warnings;
             info.checkpoint_sha256 = Some(hash.to_owned());
         })?;
+        self.dir.save_pass_at_k()?;
         report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
         Ok(Ended { result, interrupted: false, saved: true })
     }

@@ -44,6 +44,10 @@ embedded![
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
+    "grpo-countdown-tiny",
+    #[cfg(feature = "lm")]
+    "grpo-smollm2-arithmetic",
+    #[cfg(feature = "lm")]
     "grpo-smollm2-gsm8k",
     "monte-carlo-blackjack",
     "ppo-acrobot",
@@ -66,6 +70,8 @@ embedded![
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
     "sarsa-cliffwalking",
+    #[cfg(feature = "lm")]
+    "sft-smollm2-arithmetic",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k",
     #[cfg(feature = "lm")]

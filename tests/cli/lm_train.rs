@@ -59,9 +59,12 @@ fn workplace() -> tempfile::TempDir {
     recipe("kto.toml", "algorithm = \"kto\"", "pairs.jsonl", "");
     recipe("kto-lora.toml", "algorithm = \"kto\"", "pairs.jsonl", lora);
     let sft = "[sft]\nbatch_size = 4\nmax_length = 48\nmax_steps = 20\nlearning_rate = 5e-3\n";
+    // A model this small trips over all of these.
+    let silent = "[monitor]\npatience = 0\nlength_factor = 0.0\nrepetition = 0.0\nconstant_answers = 0.0\n\
+                  distinct_factor = 0.0\n";
     let grpo = format!(
         "algorithm = \"grpo\"\n{common}num_generations = 4\nmax_completion_length = 12\nsft_examples = 50\n\
-         eval_items = 20\neval_items_on_the_way = 5\neval_samples = 4\n{MODEL}{sft}{samples}\
+         eval_items = 20\neval_items_on_the_way = 5\neval_samples = 4\n{MODEL}{sft}{samples}{silent}\
          [task]\nname = \"addition\"\ndigits = 2\n[[reward]]\nverifier = \"math\"\n"
     );
     write("grpo.toml", &grpo);
@@ -107,8 +110,8 @@ fn every_kind_of_recipe_runs() {
                 assert!((0.0..=1.0).contains(&number("eval_accuracy_before")));
                 assert_eq!(number("eval_items"), 20.0);
                 assert!(number("mismatch_kl_max") < 1e-9);
-                assert!(number("eval_pass@1") <= number("eval_pass@4"));
-                let traces = dir.join(name).join("samples/step-24.jsonl");
+                assert!(number("eval_pass_at_k/1") <= number("eval_pass_at_k/4"));
+                let traces = dir.join(name).join("samples/step-26.jsonl");
                 let traces = std::fs::read_to_string(traces).unwrap();
                 let trace: Value = serde_json::from_str(traces.lines().next().unwrap()).unwrap();
                 assert!(trace["reasons"][0].as_str().unwrap().starts_with("math"), "{trace}");

@@ -10,6 +10,8 @@ mod files;
 #[cfg(feature = "lm")]
 mod lm;
 #[cfg(feature = "lm")]
+mod lm_evidence;
+#[cfg(feature = "lm")]
 mod lm_train;
 mod tabular;
 #[cfg(feature = "lm")]

@@ -1,5 +1,10 @@
 //! Statistics of runs: what to report of several seeds (Agarwal et al. 2021, *Deep Reinforcement
-//! Learning at the Edge of the Statistical Precipice*).
+//! Learning at the Edge of the Statistical Precipice*), and of texts.
+
+mod ngrams;
+
+pub use ngrams::{distinct_ngrams, most_common_share, repeated_ngrams};
+
 use crate::Rng;
 
 /// Arithmetic mean; NaN for no values.

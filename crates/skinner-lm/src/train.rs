@@ -218,10 +218,11 @@ struct State {
 struct GrpoState {
     imitation: Option<DataOrder>,
     /// What the evaluation before reinforcement said.
-    before: Option<f64>,
+    before: Option<Vec<(String, f64)>>,
     own: (f64, f64),
     #[serde(default, skip_serializing_if = "Option::is_none")]
     curriculum: Option<Curriculum>,
+    monitor: grpo::Monitor,
 }
 
 /// The loop around a task.
@@ -232,8 +233,10 @@ pub struct Trainer {
     data: Data,
     order: DataOrder,
     imitation: Option<Imitation>,
-    /// The accuracy before reinforcement, once it is known.
-    before: Option<f64>,
+    /// What the evaluation before reinforcement said, once it is known.
+    before: Option<Vec<(String, f64)>>,
+    /// Whether divergences are measured from the weights after imitation, which are kept apart.
+    keeps_reference: bool,
     dropout: SeedSequence,
     step: u64,
     tokens: u64,
@@ -308,11 +311,24 @@ impl Trainer {
         let order = DataOrder::new(&root.child(STREAM_ORDER), len, true);
         let needed = (config.num_epochs * len as f64 / config.batch_size as f64).ceil();
         let total_steps = if config.max_steps > 0 { config.max_steps } else { needed as u64 };
+        let own_steps = match task {
+            Task::Grpo(grpo) if grpo.config.imitate_only => 0,
+            _ => total_steps.max(1),
+        };
         let mut learner = Learner::new(config, start, machine)?;
+        let mut keeps_reference = false;
         if let Task::Grpo(grpo) = task {
             learner.set_temperature(grpo.config.temperature as f32)?;
             if grpo.config.beta > 0.0 {
                 learner.keep_reference()?;
+                keeps_reference = grpo.sft.is_some();
+            }
+            if keeps_reference && learner.adapter().is_some() {
+                let beta = grpo.config.beta;
+                return Err(LmError::Config(format!(
+                    "beta = {beta}: with an adapter the divergence is measured from the model below it, which is not \
+                     the model after [sft]: leave out [lora], [sft] or beta"
+                )));
             }
         }
         let checksum = learner.checksum();
@@ -322,10 +338,11 @@ impl Trainer {
             data,
             order,
             before: None,
+            keeps_reference,
             dropout: root.child(STREAM_DROPOUT),
             step: 0,
             tokens: 0,
-            total_steps: total_steps.max(1) + imitation.as_ref().map_or(0, |i| i.steps),
+            total_steps: own_steps + imitation.as_ref().map_or(0, |i| i.steps),
             imitation,
             notes,
             checksum,
@@ -390,6 +407,11 @@ impl Trainer {
     /// A loss or gradient that is not finite; that optimizer step has changed nothing then. Completions that cannot
     /// be drawn or graded.
     pub fn iteration(&mut self) -> Result<Metrics, LmError> {
+        let imitates_only =
+            self.imitation.as_ref().is_some_and(|imitation| imitation.steps == self.total_steps);
+        if imitates_only && self.before.is_none() {
+            self.evaluate_before()?;
+        }
         if let Some(imitation) = &mut self.imitation
             && self.step < imitation.steps
         {
@@ -453,11 +475,11 @@ impl Trainer {
         let mut metrics = Metrics::new();
         if self.step == first {
             self.learner.reset_optimizer();
-            if self.before.is_none()
-                && let Some(found) = self.evaluate_whole(&|| false, false)?
-            {
-                self.before = found.get("eval_accuracy");
-                metrics.extend(&found);
+            if self.keeps_reference {
+                self.learner.keep_reference()?;
+            }
+            if self.before.is_none() {
+                metrics.extend(&self.evaluate_before()?);
             }
         }
         let (step, total) = (self.step - first, self.total_steps - first);
@@ -465,6 +487,7 @@ impl Trainer {
         let learning_rate = self.config.learning_rate * factor;
         let dropout = self.dropout.child(self.step as u32);
         let Data::Grpo(data) = &mut self.data else { unreachable!("only such runs reinforce") };
+        let checksum = (!data.monitor.moved).then(|| self.learner.checksum());
         let (found, tokens) = data.iteration(
             &mut self.learner,
             &mut self.order,
@@ -473,8 +496,20 @@ impl Trainer {
             &dropout,
         )?;
         metrics.extend(&found);
+        if let Some(before) = checksum.filter(|_| data.has_advantage && learning_rate > 0.0) {
+            data.monitor.stepped(self.step + 1, self.learner.checksum() != before);
+        }
+        data.monitor.observe(self.step + 1, &metrics);
         self.stepped(&mut metrics, tokens, learning_rate);
         Ok(metrics)
+    }
+
+    /// What is compared with in the end.
+    fn evaluate_before(&mut self) -> Result<Metrics, LmError> {
+        let found = self.evaluate_whole(&|| false, true)?.unwrap_or_default();
+        let known = found.iter().filter(|(_, value)| value.is_finite());
+        self.before = Some(known.map(|(name, value)| (name.to_owned(), value)).collect());
+        Ok(found)
     }
 
     /// How well the model does on the data kept for evaluation, or on a part of it where that takes long; `None`
@@ -489,35 +524,50 @@ impl Trainer {
             Data::Unpaired(data) => Ok(data.evaluate(&mut self.learner, stop)),
             Data::Grpo(data) => {
                 let items = data.items_on_the_way();
-                data.evaluate(&mut self.learner, (items, 0), stop)
+                data.evaluate(&mut self.learner, (items, false), stop)
             }
         }
     }
 
-    /// As [`Trainer::evaluate`], on all of it; at the end of a run also with drawn completions.
+    /// As [`Trainer::evaluate`], on all of it; with `draws`, also of completions drawn several to a task.
     ///
     /// # Errors
     /// Completions that cannot be drawn.
     pub fn evaluate_whole(
         &mut self,
         stop: &dyn Fn() -> bool,
-        at_the_end: bool,
+        draws: bool,
     ) -> Result<Option<Metrics>, LmError> {
         let Data::Grpo(data) = &mut self.data else { return self.evaluate(stop) };
-        let samples = if at_the_end { data.samples_at_the_end() } else { 0 };
-        data.evaluate(&mut self.learner, (usize::MAX, samples), stop)
+        data.evaluate_whole(&mut self.learner, draws, stop)
     }
 
     /// Numbers of the whole run, beside the last evaluation's.
     pub fn summary(&self, metrics: &mut Metrics) {
         let Data::Grpo(data) = &self.data else { return };
-        if let Some(before) = self.before {
-            metrics.set("eval_accuracy_before", before);
+        for (name, value) in self.before.iter().flatten() {
+            if !name.starts_with("eval_items") {
+                metrics.set(before_name(name), *value);
+            }
         }
         if let Some(after) = metrics.get("eval_accuracy") {
             metrics.set("eval_accuracy_after", after);
         }
         metrics.set("mismatch_kl_max", data.state().0);
+    }
+
+    /// The weights after imitation that divergences are measured from, once there are such. They are no part of
+    /// [`Trainer::save`] nor of what is trained: whoever saves a trainer saves them too, once, and puts them back.
+    pub fn reference_mut(&mut self) -> Option<&mut [f32]> {
+        let imitated = self.imitation.as_ref().is_some_and(|imitation| self.step > imitation.steps);
+        if imitated && self.keeps_reference { self.learner.reference_mut() } else { None }
+    }
+
+    /// The part of the run that its step number `step` belongs to, imitation or what comes after: how many steps are
+    /// before it, and how many it has.
+    pub fn phase(&self, step: u64) -> (u64, u64) {
+        let first = self.imitation.as_ref().map_or(0, |imitation| imitation.steps);
+        if step <= first && first > 0 { (0, first) } else { (first, self.total_steps - first) }
     }
 
     /// Graded samples of the last step as JSON lines, where there are such.
@@ -547,7 +597,26 @@ impl Trainer {
         if self.step > 2 && self.constant {
             warnings.push("the loss was the same at every step".to_owned());
         }
+        if let Data::Grpo(data) = &self.data {
+            warnings.extend_from_slice(data.monitor.warnings());
+        }
         warnings
+    }
+
+    /// Warnings of the monitor, in order; there may be more after each step.
+    pub fn alarms(&self) -> &[String] {
+        match &self.data {
+            Data::Grpo(data) => data.monitor.warnings(),
+            _ => &[],
+        }
+    }
+
+    /// Why the run should end now, where its monitor says so.
+    pub fn stops(&self) -> Option<&str> {
+        match &self.data {
+            Data::Grpo(data) => data.monitor.stops(),
+            _ => None,
+        }
     }
 
     /// Where training stands, to continue from beside the tensors.
@@ -563,9 +632,10 @@ impl Trainer {
             grpo: match &self.data {
                 Data::Grpo(data) => Some(GrpoState {
                     imitation: self.imitation.as_ref().map(|imitation| imitation.order.clone()),
-                    before: self.before,
+                    before: self.before.clone(),
                     own: data.state(),
                     curriculum: data.curriculum().cloned(),
+                    monitor: data.monitor.clone(),
                 }),
                 _ => None,
             },
@@ -591,6 +661,7 @@ impl Trainer {
             data.set_state(grpo.own);
             data.set_curriculum(grpo.curriculum)?;
             data.at_step(state.step);
+            data.monitor.restore(grpo.monitor);
             self.before = grpo.before;
             if let (Some(imitation), Some(order)) = (&mut self.imitation, grpo.imitation) {
                 imitation.order = order;
@@ -600,6 +671,13 @@ impl Trainer {
         self.constant = false;
         Ok(())
     }
+}
+
+/// What a metric is called that was measured before reinforcement: `eval_accuracy_before`,
+/// `eval_pass_at_k_before/4`.
+fn before_name(name: &str) -> String {
+    let (stem, rest) = name.split_at(name.find('/').unwrap_or(name.len()));
+    format!("{stem}_before{rest}")
 }
 
 impl Imitation {

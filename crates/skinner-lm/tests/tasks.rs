@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use skinner_core::SeedSequence;
-use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, TaskSource, worked_examples};
+use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig, TaskSource, worked_examples};
 use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
 use skinner_tasks::data_set::{self, Columns, Format};
 use skinner_tasks::generate::{Addition, Generator, Sizes};
@@ -33,7 +33,15 @@ fn grpo(task: impl Into<TaskSource>, reward: &str) -> GrpoTask {
         ..GrpoConfig::default()
     };
     let reward: Vec<RewardConfig> = serde_json::from_str(reward).unwrap();
-    GrpoTask { config, task: task.into(), reward, sft: None, curriculum: None }
+    GrpoTask {
+        config,
+        task: task.into(),
+        reward,
+        sft: None,
+        curriculum: None,
+        eval_task: vec![],
+        monitor: MonitorConfig::default(),
+    }
 }
 
 fn additions(digits: Sizes) -> Generator {

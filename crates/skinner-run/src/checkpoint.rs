@@ -27,6 +27,7 @@ const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.bin";
 const MANIFEST: &str = "checkpoint.json";
 const BEST: &str = "best";
+const REFERENCE: &str = "reference";
 
 /// A named array of numbers in row-major order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,7 +128,23 @@ impl RunDir {
         self.save(checkpoint, BEST).map_err(|error| self.explain_save(checkpoint.step, error))
     }
 
-    /// Steps and paths of the checkpoints, oldest first; `best` is not among them.
+    /// Saves `checkpoints/reference`: weights that later steps are compared with.
+    ///
+    /// # Errors
+    /// As [`RunDir::save_checkpoint`].
+    pub fn save_reference(&self, checkpoint: &Checkpoint<'_>) -> Result<String, RunError> {
+        self.save(checkpoint, REFERENCE).map_err(|error| self.explain_save(checkpoint.step, error))
+    }
+
+    /// What [`RunDir::save_reference`] saved.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load_reference(&self) -> Result<Checkpoint<'static>, RunError> {
+        load(self.checkpoints_path().join(REFERENCE))
+    }
+
+    /// Steps and paths of the checkpoints, oldest first; `best` and `reference` are not among them.
     ///
     /// # Errors
     /// When the directory cannot be listed.

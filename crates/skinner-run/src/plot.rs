@@ -23,8 +23,18 @@ pub struct Series {
     pub band: Option<Vec<(f64, f64, f64)>>,
 }
 
+/// How an x axis is divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Evenly.
+    #[default]
+    Linear,
+    /// By powers of two; each point gets a mark.
+    Log2,
+}
+
 /// A chart of curves over one x axis.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LineChart<'a> {
     /// Above the chart; may be empty.
     pub title: &'a str,
@@ -34,6 +44,10 @@ pub struct LineChart<'a> {
     pub y_label: &'a str,
     /// The curves.
     pub series: &'a [Series],
+    /// A curve with a y axis of its own, at the right: what stands beside that axis, and the curve.
+    pub right: Option<(&'a str, &'a Series)>,
+    /// How the x axis is divided.
+    pub scale: Scale,
     /// Whether more than one curve gets a legend.
     pub legend: bool,
     /// Width and height in pixels.
@@ -42,7 +56,8 @@ pub struct LineChart<'a> {
 
 /// A chart of 860 by 400 pixels; see [`LineChart`] for another size.
 pub fn line_chart(title: &str, x_label: &str, y_label: &str, series: &[Series]) -> String {
-    LineChart { title, x_label, y_label, series, legend: true, size: (860, 400) }.svg()
+    let size = (860, 400);
+    LineChart { title, x_label, y_label, series, legend: true, size, ..LineChart::default() }.svg()
 }
 
 /// The backend draws on whole coordinates: four to a pixel make smooth curves.
@@ -79,6 +94,15 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 impl LineChart<'_> {
     /// The chart as an SVG element: legible at its own size, on white.
     pub fn svg(&self) -> String {
+        if self.scale == Scale::Log2 && !self.series.is_empty() {
+            let placed: Vec<Series> = self.series.iter().map(Series::by_powers_of_two).collect();
+            return LineChart { series: &placed, ..self.clone() }.drawn();
+        }
+        self.drawn()
+    }
+
+    /// The chart, where x is what is drawn.
+    fn drawn(&self) -> String {
         let mut drawn = String::new();
         let (width, height) = (self.size.0.max(160), self.size.1.max(120));
         {
@@ -116,9 +140,8 @@ impl LineChart<'_> {
 
     /// Draws the legend at the top and returns what is left.
     fn draw_legend<'a>(&self, area: Area<'a>) -> Result<Area<'a>, Failure> {
-        let labels: Vec<(usize, &str)> = self
-            .series
-            .iter()
+        let all = self.series.iter().chain(self.right.map(|(_, series)| series));
+        let labels: Vec<(usize, &str)> = all
             .enumerate()
             .filter(|(_, series)| series.points.iter().any(is_plottable))
             .map(|(index, series)| (index, series.label.as_str()))
@@ -147,23 +170,46 @@ impl LineChart<'_> {
             .chain(bands().flat_map(|(x, low, high)| [(x, low), (x, high)]))
             .filter(is_plottable)
             .map(|(_, y)| y);
-        let (x, y) = (from_zero(span(x)?), span(y)?);
-        let margin = (y.end - y.start) * 0.05;
-        Some((x, y.start - margin..y.end + margin))
+        let right = self.right.iter().flat_map(|(_, series)| &series.points);
+        let x = x.chain(right.copied().filter(is_plottable).map(|(x, _)| x));
+        Some((from_zero(span(x)?), with_margin(span(y)?)))
+    }
+
+    /// What is written at a place of the x axis.
+    fn x_text(&self, place: f64) -> String {
+        si(match self.scale {
+            Scale::Linear => place,
+            Scale::Log2 => place.exp2(),
+        })
+    }
+
+    /// What the axis at the right spans, where there is one.
+    fn right_range(&self) -> Option<Range<f64>> {
+        let points = self.right?.1.points.iter().copied();
+        Some(with_margin(span(points.filter(is_plottable).map(|(_, y)| y))?))
     }
 
     fn draw_curves(&self, area: &Area, x: Range<f64>, y: Range<f64>) -> Result<(), Failure> {
         let (width, height) = area.dim_in_pixel();
-        let x = Axis::new(x, width / SCALE / 80);
+        let x = match self.scale {
+            Scale::Linear => Axis::new(x, width / SCALE / 80),
+            Scale::Log2 => Axis::whole(x),
+        };
         let y = Axis::new(y, height / SCALE / 45);
-        let y_width = y.ticks.iter().map(|&tick| si(tick).chars().count()).max().unwrap_or(0);
+        let right = self.right_range().map(|range| Axis::new(range, height / SCALE / 45));
         let described = |label: &str| if label.is_empty() { 0.0 } else { LABEL_SIZE + 8.0 };
         let mut chart = ChartBuilder::on(area)
             .margin(scaled(6.0))
-            .margin_right(scaled(24.0))
+            .margin_right(scaled(if right.is_some() { 6.0 } else { 24.0 }))
             .x_label_area_size(scaled(22.0 + described(self.x_label)))
-            .y_label_area_size(scaled(y_width as f64 * 8.0 + 12.0 + described(self.y_label)))
-            .build_cartesian_2d(x, y)?;
+            .y_label_area_size(scaled(y.text_width() + 12.0 + described(self.y_label)))
+            .right_y_label_area_size(match (&right, self.right) {
+                (Some(axis), Some((label, _))) => {
+                    scaled(axis.text_width() + 12.0 + described(label))
+                }
+                _ => 0,
+            })
+            .build_cartesian_2d(x.clone(), y)?;
         chart
             .configure_mesh()
             .max_light_lines(0)
@@ -173,7 +219,7 @@ impl LineChart<'_> {
             .axis_desc_style(text_style(LABEL_SIZE))
             .x_desc(self.x_label)
             .y_desc(self.y_label)
-            .x_label_formatter(&|&tick| si(tick))
+            .x_label_formatter(&|&tick| self.x_text(tick))
             .y_label_formatter(&|&tick| si(tick))
             .draw()?;
         for (index, series) in self.series.iter().enumerate() {
@@ -187,15 +233,46 @@ impl LineChart<'_> {
                     chart.draw_series([Circle::new(point, 3 * SCALE, color(index).filled())])?;
                 } else {
                     let style = color(index).stroke_width(2 * SCALE);
+                    let marks = line.clone();
                     chart.draw_series([PathElement::new(line, style)])?;
+                    if self.scale == Scale::Log2 {
+                        let mark = |place| Circle::new(place, 3 * SCALE, color(index).filled());
+                        chart.draw_series(marks.into_iter().map(mark))?;
+                    }
                 }
             }
+        }
+        let (Some((label, series)), Some(axis)) = (self.right, right) else { return Ok(()) };
+        let mut chart = chart.set_secondary_coord(x, axis);
+        chart
+            .configure_secondary_axes()
+            .axis_style(AXIS.stroke_width(SCALE))
+            .label_style(text_style(LABEL_SIZE))
+            .axis_desc_style(text_style(LABEL_SIZE))
+            .y_desc(label)
+            .y_label_formatter(&|&tick: &f64| si(tick))
+            .draw()?;
+        let style = color(self.series.len()).stroke_width(2 * SCALE);
+        for line in lines(&series.points) {
+            chart.draw_secondary_series([PathElement::new(line, style)])?;
         }
         Ok(())
     }
 }
 
+impl Series {
+    /// Each point at the logarithm of its x.
+    fn by_powers_of_two(&self) -> Self {
+        let points = self.points.iter().map(|&(x, y)| (x.log2(), y)).collect();
+        let band = |band: &Vec<(f64, f64, f64)>| {
+            band.iter().map(|&(x, low, high)| (x.log2(), low, high)).collect()
+        };
+        Self { label: self.label.clone(), points, band: self.band.as_ref().map(band) }
+    }
+}
+
 /// A linear axis with ticks at round numbers.
+#[derive(Clone)]
 struct Axis {
     range: Range<f64>,
     ticks: Vec<f64>,
@@ -205,6 +282,18 @@ impl Axis {
     fn new(range: Range<f64>, ticks_about: u32) -> Self {
         let ticks = ticks(&range, ticks_about.max(2) as usize);
         Self { range, ticks }
+    }
+
+    /// With a tick at each whole number.
+    fn whole(range: Range<f64>) -> Self {
+        let ticks = (range.start.ceil() as i32..=range.end.floor() as i32).map(f64::from);
+        Self { ticks: ticks.collect(), range }
+    }
+
+    /// Pixels of its longest number.
+    fn text_width(&self) -> f64 {
+        let letters = self.ticks.iter().map(|&tick| si(tick).chars().count()).max();
+        letters.unwrap_or(0) as f64 * 8.0
     }
 }
 
@@ -284,6 +373,11 @@ fn span(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     }
     let half = if size > 0.0 { size * 0.1 } else { 1.0 };
     Some(low - half..high + half)
+}
+
+fn with_margin(range: Range<f64>) -> Range<f64> {
+    let margin = (range.end - range.start) * 0.05;
+    range.start - margin..range.end + margin
 }
 
 /// A range that begins not far from zero begins there.
@@ -430,6 +524,40 @@ mod tests {
     }
 
     #[test]
+    fn powers_of_two_stand_at_even_distances() {
+        let one = series("first", &[(1.0, 0.25), (4.0, 0.5), (16.0, 1.0)]);
+        let chart = LineChart {
+            series: std::slice::from_ref(&one),
+            scale: Scale::Log2,
+            size: (400, 300),
+            ..LineChart::default()
+        };
+        assert_eq!(one.by_powers_of_two().points, [(0.0, 0.25), (2.0, 0.5), (4.0, 1.0)]);
+        let svg = chart.svg();
+        for label in ["\n1\n", "\n2\n", "\n4\n", "\n8\n", "\n16\n"] {
+            assert!(svg.contains(label), "{label:?}: {svg}");
+        }
+        assert_eq!(svg.matches("<circle").count(), 3);
+    }
+
+    #[test]
+    fn an_axis_at_the_right_has_its_own_numbers() {
+        let left = series("accuracy", &[(0.0, 0.0), (10.0, 1.0)]);
+        let right = series("length", &[(0.0, 200.0), (10.0, 400.0)]);
+        let chart = LineChart {
+            series: std::slice::from_ref(&left),
+            right: Some(("tokens", &right)),
+            legend: true,
+            size: (600, 300),
+            ..LineChart::default()
+        };
+        let svg = chart.svg();
+        for label in ["accuracy", "length", "tokens", "\n0.5\n", "\n300\n"] {
+            assert!(svg.contains(label), "{label:?}: {svg}");
+        }
+    }
+
+    #[test]
     fn text_is_escaped() {
         let svg = line_chart("<b>&\"", "", "", &[]);
         assert!(!svg.contains("<b>") && svg.contains("&lt;b&gt;&amp;&quot;"));
@@ -452,8 +580,10 @@ mod tests {
         ) {
             let band = points.iter().map(|&(x, y)| (x, y, y + 1.0)).collect();
             let series = [Series { label: "a".to_owned(), points, band: Some(band) }];
-            let chart = LineChart { title: "t", x_label: "x", y_label: "y", series: &series, legend: true, size: (width, 200) };
-            proptest::prop_assert!(chart.svg().ends_with("</svg>\n"));
+            for (scale, right) in [(Scale::Linear, None), (Scale::Log2, None), (Scale::Linear, Some(("z", &series[0])))] {
+                let chart = LineChart { title: "t", x_label: "x", y_label: "y", series: &series, right, scale, legend: true, size: (width, 200) };
+                proptest::prop_assert!(chart.svg().ends_with("</svg>\n"));
+            }
         }
     }
 }

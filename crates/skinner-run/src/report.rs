@@ -4,6 +4,7 @@
 //! curves of the same charts. The file needs no script and no network.
 
 mod curves;
+mod elicitation;
 mod group;
 mod html;
 mod pictures;
@@ -73,6 +74,11 @@ impl RunReport {
             notes,
         };
         report.note_metrics();
+        let warnings = report.info.iter().flat_map(|info| &info.warnings);
+        let path = report.path.display();
+        let warnings: Vec<String> =
+            warnings.map(|warning| format!("{path}: warning: {warning}")).collect();
+        report.notes.extend(warnings);
         let finished = report.stands() == "finished";
         report.samples = Samples::read(&report.path, finished, &mut report.notes);
         report.pictures = pictures::read(&report.path, &mut report.notes);
@@ -154,6 +160,11 @@ pub fn write_report<P: AsRef<Path>>(out: &Path, paths: &[P]) -> Result<Vec<Strin
     }
     write_out(out, render(&runs).as_bytes())?;
     Ok(runs.into_iter().flat_map(|run| run.notes).collect())
+}
+
+/// The chart of pass@k before and after, where it was logged at several k.
+pub fn pass_at_k_chart(history: &History) -> Option<String> {
+    elicitation::svg(history)
 }
 
 /// The report as HTML.

@@ -8,8 +8,10 @@
 //! | `timing.jsonl` | the same for what a clock measured |
 //! | `tensorboard/` | all of it as `TensorBoard` events |
 //! | `checkpoints/step-000000012800/` | what training continues from |
+//! | `checkpoints/reference/` | the weights that a divergence is measured from, where training did not start from them |
 //! | `checkpoints/best/` | the best periodic evaluation, never quoted as final |
 //! | `report.html` | curves and tables |
+//! | `pass-at-k.svg` | tasks solved within k attempts, before and after |
 //! | `lock` | locked while a process writes here; the lock dies with the process |
 
 use std::fmt;
@@ -22,7 +24,8 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::RunError;
-use crate::{files, recipe};
+use crate::history::History;
+use crate::{files, recipe, report};
 
 const LOCK: &str = "lock";
 const RECIPE: &str = "recipe.toml";
@@ -103,6 +106,8 @@ pub struct RunInfo {
     pub status: Status,
     /// What came out, such as the final evaluation.
     pub result: Option<Map<String, Value>>,
+    /// What looked wrong on the way, a sentence each.
+    pub warnings: Vec<String>,
     /// SHA-256 of the contents of the last checkpoint.
     pub checkpoint_sha256: Option<String>,
 }
@@ -333,6 +338,18 @@ impl RunDir {
         let dir = self.path.join("pictures");
         std::fs::create_dir_all(&dir).map_err(RunError::io("create directory", &dir))?;
         files::write_atomic(&dir.join(format!("{}.svg", title.replace(' ', "-"))), svg.as_bytes())
+    }
+
+    /// Writes `pass-at-k.svg`, where the run logged pass@k.
+    ///
+    /// # Errors
+    /// When the log cannot be read or the picture not be written.
+    pub fn save_pass_at_k(&self) -> Result<(), RunError> {
+        let history = History::read(self.metrics_path())?;
+        match report::pass_at_k_chart(&history) {
+            None => Ok(()),
+            Some(svg) => files::write_atomic(&self.path.join("pass-at-k.svg"), svg.as_bytes()),
+        }
     }
 
     /// `report.html`.

@@ -178,7 +178,7 @@ fn a_language_model_is_shown_before_and_after() {
         "<th>seed</th><th>eval_accuracy</th><th>samples/mean_length</th><th>num_tokens</th><th>steps</th></tr>",
         "Accuracy on what is kept for evaluation",
         "Loss in training",
-        "the band of the accuracy is its 95 % bootstrap interval over pairs.",
+        "the band of the accuracy is its 95 % bootstrap interval over what was evaluated.",
         "<td class=\"text\">&lt;Who&gt;?</td><td class=\"text\">&lt;b&gt;me&lt;/b&gt;</td>",
         "<details><summary>a &amp; b a &amp; b",
         "<td>3 → 700</td><td>1.23</td>",

@@ -9,7 +9,7 @@
 //! | `max`, `sort` | `numbers` | `digits`, `prompt_style` |
 //! | `reverse_text` | `letters` | `prompt_style` |
 //! | `count_letters` | `letters` | `alphabet`, `prompt_style` |
-//! | `countdown` | `numbers` | `largest`, `target`, `prompt_style` |
+//! | `countdown` | `numbers` | `largest`, `target`, `misses`, `prompt_style` |
 //! | `gcd` | `digits` | `prompt_style` |
 //! | `linear_equation` | `digits` | `both_sides`, `fractions`, `prompt_style` |
 //! | `legs` | `kinds` | `most`, `question`, `prompt_style` |

@@ -50,6 +50,7 @@
 //! sets a comma separates: there a thousand is `1000` or `1{,}000`.
 
 mod answer;
+mod canonical;
 mod compare;
 mod extract;
 mod lexer;
@@ -318,6 +319,14 @@ impl Math {
         push_short(&mut reason, &given);
         let same = self.decide(&comparison, &expected, &given, &mut reason);
         Ok(Reward::new(if same { self.config.correct } else { self.config.wrong }, reason))
+    }
+
+    /// The final answer of a completion in its normal form, where there is one.
+    pub fn answer(&self, completion: &str) -> Option<String> {
+        let mut extractors = self.config.extractors.iter();
+        let found =
+            extractors.find_map(|extractor| extractor.extract(completion, &self.config.tag))?;
+        Some(canonical::canonical(&found, self.config.units))
     }
 
     /// The answer within that of the task.

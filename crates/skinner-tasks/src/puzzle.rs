@@ -12,6 +12,8 @@ pub mod countdown;
 pub mod maze;
 pub mod sudoku;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::math::Extractor;
@@ -94,17 +96,31 @@ impl Puzzle {
         Ok(Self { kind, config })
     }
 
+    fn given<'a>(&self, completion: &'a str) -> Option<Cow<'a, str>> {
+        let mut extractors = self.config.extractors.iter();
+        extractors.find_map(|extractor| extractor.extract(completion, &self.config.tag))
+    }
+
+    /// The answer of a completion without spaces, where there is one.
+    pub fn answer(&self, completion: &str) -> Option<String> {
+        let given = self.given(completion)?;
+        let answer = match self.kind {
+            Kind::Countdown => {
+                let last = last_part(&given);
+                last.split_once('=').map_or(last, |(made, _)| made)
+            }
+            Kind::Maze => last_part(&given),
+            Kind::Sudoku => &given,
+        };
+        Some(answer.split_whitespace().collect())
+    }
+
     /// Grades a completion by the columns of its task.
     ///
     /// # Errors
     /// If the task lacks a column, or the column holds no puzzle.
     pub fn grade(&self, task: &Task, trace: &Trace) -> Graded {
-        let text = &trace.completion;
-        let found = self
-            .config
-            .extractors
-            .iter()
-            .find_map(|extractor| extractor.extract(text, &self.config.tag));
+        let found = self.given(&trace.completion);
         let given = found.as_deref().unwrap_or_default();
         let verdict = match self.kind {
             Kind::Countdown => countdown::verdict(task, last_part(given))?,

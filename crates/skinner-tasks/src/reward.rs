@@ -40,8 +40,11 @@ impl VerifierConfig {
         match self {
             Self::Code(_) | Self::External(_) => false,
             Self::Math(config) => config.fallback == math::Fallback::None,
-            Self::Text(_) | Self::ToolCalls(_) => true,
-            Self::Countdown(_) | Self::Sudoku(_) | Self::Maze(_) => true,
+            Self::Text(_)
+            | Self::ToolCalls(_)
+            | Self::Countdown(_)
+            | Self::Sudoku(_)
+            | Self::Maze(_) => true,
         }
     }
 }
@@ -197,6 +200,12 @@ impl Rewards {
         self.parts.iter().map(|part| &part.label[..]).collect()
     }
 
+    /// The answer that the first verifier which reads answers finds in a completion, in its normal form: equal answers
+    /// are equal texts. `None` where none finds one.
+    pub fn answer(&self, trace: &Trace) -> Option<String> {
+        self.parts.iter().find_map(|part| part.verifier.answer(&trace.completion))
+    }
+
     /// Grades samples; a verifier that fails on one leaves the others alone. Programs run on as many threads as
     /// there are cores.
     pub fn grade(&self, samples: &[(&Task, &Trace)]) -> Vec<GradedSample> {
@@ -214,6 +223,16 @@ impl Rewards {
 }
 
 impl Verifier {
+    fn answer(&self, completion: &str) -> Option<String> {
+        match self {
+            Self::Math(math) => math.answer(completion),
+            Self::Text(text) => text.answer(completion),
+            Self::Puzzle(puzzle) => puzzle.answer(completion),
+            // Calls and programs are no answers that two completions share.
+            Self::ToolCalls(_) | Self::Code(_) | Self::External(_) => None,
+        }
+    }
+
     fn grade(&self, samples: &[(&Task, &Trace)]) -> Vec<Graded> {
         let each = |one: &dyn Fn(&Task, &Trace) -> Graded| {
             samples.iter().map(|(task, trace)| one(task, trace)).collect()
@@ -258,6 +277,25 @@ mod tests {
         let graded = rewards.grade(&[(&Task::default(), &good)]);
         assert_eq!(graded[0].reward, None);
         assert!(graded[0].parts[0].is_err() && graded[0].parts[1].is_ok());
+    }
+
+    #[test]
+    fn answers_are_read_as_the_verifier_reads_them() {
+        let check = |json: &str, completion: &str, expected: Option<&str>| {
+            let rewards = Rewards::new(&configs(json)).unwrap();
+            let trace = Trace { completion: completion.into(), ..Trace::default() };
+            assert_eq!(rewards.answer(&trace).as_deref(), expected, "{completion}");
+        };
+        let last = r#"[{"verifier": "math", "extractors": ["last_number"]}]"#;
+        check(last, "7+9=16;4+8+1=13;136.0", Some("136"));
+        check(last, "who knows", None);
+        check(r#"[{"verifier": "math"}]"#, r"so \boxed{\frac{2}{4}}", Some("1/2"));
+        let countdown = r#"[{"verifier": "countdown"}]"#;
+        check(countdown, "20-5=15;15*3=45; (20 - 5) * 3 = 45", Some("(20-5)*3"));
+        let text = r#"[{"verifier": "text", "tag": "answer",
+            "check": {"kind": "counts", "of": "words", "max": 3}}]"#;
+        check(text, "hm <answer> a\n b </answer>", Some("a b"));
+        check(text, "no tags", None);
     }
 
     #[test]

@@ -178,6 +178,15 @@ impl Text {
         Ok(Reward::new(reward, score.reason))
     }
 
+    /// What is checked of a completion, with single spaces; `None` where its tags are missing.
+    pub fn answer(&self, completion: &str) -> Option<String> {
+        let text = match &self.tag {
+            Some(tag) => within(completion, tag)?,
+            None => completion,
+        };
+        Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
     fn score(&self, task: &Task, trace: &Trace) -> Scored {
         let mut text = trace.completion.as_str();
         if let Some(tag) = &self.tag {

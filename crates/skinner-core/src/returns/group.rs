@@ -60,6 +60,22 @@ pub fn leave_one_out<F: Real>(rewards: &[F]) -> Vec<F> {
     rewards.iter().map(|&reward| reward - (sum - reward) / others).collect()
 }
 
+/// Of each token `t` of a completion its reward less the divergence from there on, `r - β Σ_{i ≥ t} k_i` (Hu 2025, without
+/// a discount); `kl` is `[tokens]`.
+pub fn returns_to_go<F: Real>(reward: F, kl: &[F], beta: F) -> Vec<F> {
+    let mut sum = F::ZERO;
+    let mut returns: Vec<F> = kl
+        .iter()
+        .rev()
+        .map(|&k| {
+            sum += k;
+            reward - beta * sum
+        })
+        .collect();
+    returns.reverse();
+    returns
+}
+
 /// All rewards of a batch to mean 0 and deviation 1 (Hu 2025, eq. 9).
 pub fn batch_normalised<F: Real>(rewards: &[F], by: Deviation<F>) -> Vec<F> {
     group_relative(rewards, Some(by))
@@ -105,6 +121,11 @@ mod tests {
         close(&leave_one_out(&rewards), &[third, -0.25, 0.75, -7.0 * third]);
         assert_eq!(group_relative(&[1.0; 4], Some(trl)), [0.0; 4]);
         assert_eq!(leave_one_out(&[3.0]), [0.0]);
+        // A right answer of two tokens and a wrong one of one token, beta = 0.5; then normalised over the three tokens.
+        let returns = [returns_to_go(1.0, &[0.1, 0.2], 0.5), returns_to_go(0.0, &[0.4], 0.5)];
+        close(&returns.concat(), &[0.85, 0.9, -0.2]);
+        let expected = [0.536_633_985_705_760, 0.617_129_083_561_624, -1.153_763_069_267_384];
+        close(&batch_normalised(&returns.concat(), verl), &expected);
         assert!(has_no_variance(&[1.0; 3]) && !has_no_variance(&rewards));
     }
 }

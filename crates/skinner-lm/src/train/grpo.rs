@@ -5,6 +5,7 @@ mod config;
 mod course;
 mod evaluate;
 mod grader;
+mod monitor;
 mod rollout;
 mod source;
 
@@ -12,12 +13,14 @@ use skinner_core::objective::grpo::{
     Completions, PolicyStats, Totals, importance_weights, policy_loss,
 };
 use skinner_core::{Metrics, SeedSequence};
-use skinner_tasks::Task as Exercise;
 use skinner_tasks::curriculum::Curriculum;
+use skinner_tasks::{Rewards, Task as Exercise};
 
-pub use config::{Convention, GrpoConfig, GrpoTask};
+pub use config::{Convention, EvalTask, GrpoConfig, GrpoTask};
 use course::Course;
 use grader::Grader;
+pub(super) use monitor::Monitor;
+pub use monitor::MonitorConfig;
 use rollout::Sample;
 pub use source::TaskSource;
 use source::{Tasks, tasks_root};
@@ -41,9 +44,17 @@ pub struct Data {
     source: Tasks,
     course: Option<Course>,
     rewards: Grader,
+    /// Verifiers that are not trained on.
+    held_out: Option<Rewards>,
+    /// Looks for what is wrong.
+    pub(super) monitor: Monitor,
+    /// Whether any completion of the last step has an advantage.
+    pub(super) has_advantage: bool,
     tasks: SeedSequence,
     rollouts: SeedSequence,
     eval: Vec<Exercise>,
+    /// Tasks of other kinds, to evaluate on.
+    elsewhere: Vec<(String, Data)>,
     /// The largest divergence of trainer and sampler so far, nats a token.
     mismatch_kl_max: f64,
     /// The coefficient of the divergence from the reference, where it adapts.
@@ -125,12 +136,28 @@ impl Data {
         let source = grpo.task.load()?;
         source.fit(start, &grpo.config)?;
         notes.extend(source.note());
+        let held_out = (!grpo.monitor.reward.is_empty())
+            .then(|| Rewards::new(&grpo.monitor.reward))
+            .transpose()
+            .map_err(|error| LmError::Config(format!("monitor: {error}")))?;
+        let elsewhere = grpo.eval_task.iter().map(|other| {
+            let data = Self::new(&other.instead(grpo), start, root, notes);
+            let data = data.map_err(|error| {
+                LmError::Config(format!("eval_task {:?}: {error}", other.label))
+            })?;
+            Ok((other.label.clone(), data))
+        });
+        let elsewhere = elsewhere.collect::<Result<_, LmError>>()?;
         Ok(Self {
+            elsewhere,
             rewards: Grader::new(&grpo.reward)?,
             eval: source.held_out(&tasks.child(EVAL), grpo.config.eval_items)?,
             course: Course::new(grpo, &source)?,
             source,
             task: grpo.clone(),
+            held_out,
+            monitor: Monitor::new(&grpo.monitor),
+            has_advantage: false,
             tasks,
             rollouts: root.child(STREAM_ROLLOUTS),
             mismatch_kl_max: 0.0,
@@ -167,10 +194,6 @@ impl Data {
 
     pub(super) fn items_on_the_way(&self) -> usize {
         self.task.config.eval_items_on_the_way
-    }
-
-    pub(super) fn samples_at_the_end(&self) -> usize {
-        self.task.config.eval_samples
     }
 
     pub(super) fn state(&self) -> (f64, f64) {
@@ -263,7 +286,7 @@ impl Data {
             max_completion_length: config.max_completion_length,
         };
         // Without a divergence in the loss, what has no advantage has no gradient.
-        let silent = |sample: &Sample| kernel.kl.is_none() && sample.advantage == 0.0;
+        let silent = |sample: &Sample| kernel.kl.is_none() && !sample.has_advantage();
         let run: Vec<&Sample> = counted.into_iter().filter(|sample| !silent(sample)).collect();
         let sequences: Vec<Sequence<'_>> = run.iter().map(|sample| sample.sequence()).collect();
         let (mut stats, mut mismatch) = (PolicyStats::<f32>::default(), 0.0);
@@ -292,7 +315,7 @@ impl Data {
                     old_log_prob: old,
                     ref_log_prob: &sample.ref_log_prob,
                     correction: &correction,
-                    advantage: &vec![sample.advantage; sample.len()],
+                    advantage: &sample.advantages,
                     mask: &vec![true; sample.len()],
                     starts: &[0],
                 };

@@ -357,4 +357,13 @@ impl Learner {
             Compute::Tensor(tensor) => tensor.update(learning_rate, clip),
         }
     }
+
+    /// The copy that [`Learner::keep_reference`] made, where there is one.
+    pub fn reference_mut(&mut self) -> Option<&mut [f32]> {
+        match &mut self.compute {
+            Compute::Cpu(cpu) => cpu.reference_mut(),
+            #[cfg(feature = "tensor")]
+            Compute::Tensor(_) => None,
+        }
+    }
 }

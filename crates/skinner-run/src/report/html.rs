@@ -9,7 +9,7 @@ use skinner_core::statistics::{iqm, mean, std};
 
 use super::curves::Band;
 use super::group::{Group, base_label};
-use super::{RunReport, curves, pictures, samples};
+use super::{RunReport, curves, elicitation, pictures, samples};
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
@@ -22,7 +22,7 @@ struct TopChart {
     band: Band,
 }
 
-const TOP: [TopChart; 8] = [
+const TOP: [TopChart; 9] = [
     TopChart {
         metric: "episode_return",
         title: "Episode return in training",
@@ -66,6 +66,12 @@ const TOP: [TopChart; 8] = [
         y_label: "tokens",
         band: Band::None,
     },
+    TopChart {
+        metric: "entropy",
+        title: "Entropy of completions drawn in training, estimated from their tokens",
+        y_label: "nats a token",
+        band: Band::None,
+    },
 ];
 const RESAMPLES: usize = 2000;
 /// One run's results stand one below the other if there are more than this.
@@ -95,6 +101,7 @@ pub(super) fn page(groups: &[Group]) -> String {
     summary(&mut page, groups);
     notes(&mut page, groups);
     evaluation(&mut page, groups);
+    elicitation::section(&mut page, groups);
     training(&mut page, groups);
     completions(&mut page, groups);
     drawn(&mut page, groups);
@@ -291,9 +298,9 @@ fn collect_numbers(map: &Map<String, Value>, prefix: &str, numbers: &mut Vec<(St
     }
 }
 
-/// Whether a run trained a language model: its recipe names data instead of an environment.
+/// Whether a run trained a language model: its recipe names a model instead of an environment.
 fn is_language(run: &RunReport) -> bool {
-    run.recipe.contains_key("data")
+    run.recipe.contains_key("model")
 }
 
 /// What runs count, which is the horizontal axis of all charts.
@@ -321,6 +328,9 @@ fn training(page: &mut String, groups: &[Group]) {
         }
         figure(page, &line_chart(top.title, steps(groups), top.y_label, &series));
     }
+    if let [group] = groups {
+        length_and_accuracy(page, group);
+    }
     let several = groups.iter().any(|group| group.runs.len() > 1);
     let language = all_runs(groups).all(is_language);
     let words = match (any, several) {
@@ -341,13 +351,40 @@ fn training(page: &mut String, groups: &[Group]) {
                     "; the band of the evaluation is one standard deviation of its episodes"
                 }
                 Band::Interval(..) => {
-                    "; the band of the accuracy is its 95 % bootstrap interval over pairs"
+                    "; the band of the accuracy is its 95 % bootstrap interval over what was evaluated"
                 }
             });
         }
         page.push('.');
     }
     page.push_str("</p>\n</section>\n");
+}
+
+/// How long completions are and how often they are right, in one chart, from the first step with rewards on.
+fn length_and_accuracy(page: &mut String, group: &Group) {
+    let length = curves::series(group, "completions/mean_length");
+    let Some(&(start, _)) = length.points.first() else { return };
+    let of = |metric: &str, label: &str| {
+        let mut series = curves::series(group, metric);
+        series.points.retain(|point| point.0 + 1.0 >= start);
+        Series { label: label.to_owned(), points: series.points, band: None }
+    };
+    let accuracy = of("eval_accuracy", "accuracy on unseen tasks (left)");
+    if accuracy.points.is_empty() {
+        return;
+    }
+    let length = Series { label: "length in training (right)".to_owned(), band: None, ..length };
+    let chart = LineChart {
+        title: "Accuracy and length of completions",
+        x_label: "optimizer steps",
+        y_label: "share of tasks solved",
+        series: &[accuracy],
+        right: Some(("tokens of a completion", &length)),
+        legend: true,
+        size: (860, 400),
+        ..LineChart::default()
+    };
+    figure(page, &chart.svg());
 }
 
 /// What language models wrote, of the first run of each group that has samples.
@@ -403,7 +440,8 @@ fn other_metrics(page: &mut String, groups: &[Group]) {
     let mut names: Vec<&str> = Vec::new();
     for column in all_runs(groups).flat_map(|run| &run.metrics.columns) {
         let name = column.name.as_str();
-        if !TOP.iter().any(|top| top.shows(name)) && !names.contains(&name) {
+        let above = TOP.iter().any(|top| top.shows(name)) || name.starts_with(elicitation::PREFIX);
+        if !above && !names.contains(&name) {
             names.push(name);
         }
     }
@@ -420,8 +458,8 @@ fn other_metrics(page: &mut String, groups: &[Group]) {
             x_label: "",
             y_label: "",
             series: &series,
-            legend: false,
             size: (400, 240),
+            ..LineChart::default()
         };
         figure(page, &chart.svg());
     }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use skinner_core::Rng;
 
+use crate::Task;
+
 use super::{GenerateError, Made, Make, PromptStyle, Sizes, check};
 
 /// What is asked for.
@@ -38,6 +40,11 @@ impl Default for Arithmetic {
 }
 
 impl Make for Arithmetic {
+    /// The answer alone, and right.
+    fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {
+        task.answer.clone()
+    }
+
     /// There are few questions about small numbers.
     fn held_out_of(&self) -> u64 {
         3

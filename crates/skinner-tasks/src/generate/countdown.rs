@@ -7,7 +7,8 @@ use super::{GenerateError, Made, Make, PATIENCE, PromptStyle, Sizes, check, numb
 use crate::{Task, VerifierConfig, puzzle};
 
 /// So many numbers, of which an expression with + − × ÷ makes the target; each is used at most once. Targets are the
-/// values of random expressions of all the numbers, so every task has an answer. Its teacher works the expression out:
+/// values of random expressions of all the numbers, so every task has an answer. Its teacher works the expression out,
+/// and sometimes works out another of the same numbers that misses the target:
 ///
 /// ```text
 /// countdown 3 5 20 -> 45:20-5=15;15*3=45;(20-5)*3
@@ -21,6 +22,8 @@ pub struct Countdown {
     pub largest: usize,
     /// The target.
     pub target: Sizes,
+    /// The probability with which the teacher gives an expression of another value, at random.
+    pub misses: f64,
     /// How it is asked.
     pub prompt_style: PromptStyle,
 }
@@ -31,6 +34,7 @@ impl Default for Countdown {
             numbers: Sizes::new(3, 4),
             largest: 25,
             target: Sizes::new(10, 100),
+            misses: 0.0,
             prompt_style: PromptStyle::default(),
         }
     }
@@ -65,6 +69,13 @@ fn expression(numbers: &[i64], rng: &mut Rng) -> (i64, String) {
     parts.swap_remove(0)
 }
 
+/// An expression of a task's numbers that has not the value of its target, where there is one.
+fn missing(task: &Task, rng: &mut Rng) -> Option<String> {
+    let (numbers, target) = puzzle::countdown::question(task).ok()?;
+    let misses = |(value, _): &(i64, String)| *value != target;
+    (0..PATIENCE).map(|_| expression(&numbers, rng)).find(misses).map(|(_, text)| text)
+}
+
 impl Countdown {
     /// Numbers, a target that is none of them, and an expression; `None` if this draw gave no such target.
     fn attempt(&self, count: usize, rng: &mut Rng) -> Option<(Vec<i64>, i64, String)> {
@@ -85,6 +96,7 @@ impl Make for Countdown {
         self.numbers.check("numbers", 2, 6, "2 to 6")?;
         check((1..=10_000).contains(&self.largest), "largest", &self.largest, "1 to 10000")?;
         self.target.check("target", 1, 1_000_000, "1 to 1000000")?;
+        check((0.0..=1.0).contains(&self.misses), "misses", &self.misses, "0 to 1")?;
         let mut rng = Rng::new(0);
         let reached = (self.numbers.low..=self.numbers.high)
             .all(|count| self.find(count, &mut rng).is_some());
@@ -109,11 +121,13 @@ impl Make for Countdown {
         Made::new(prompt, &answer, key).with("numbers", all).with("target", target)
     }
 
-    fn teach(&self, task: &Task, _rng: &mut Rng) -> Option<String> {
-        let expression = task.answer.as_deref()?;
-        let steps = puzzle::countdown::steps(expression).ok()?;
+    fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {
+        let right = task.answer.clone()?;
+        let expression =
+            if rng.random() < self.misses { missing(task, rng).unwrap_or(right) } else { right };
+        let steps = puzzle::countdown::steps(&expression).ok()?;
         let worked = numbers::joined(&steps, ";") + ";";
-        Some(self.prompt_style.completion(&worked, expression))
+        Some(self.prompt_style.completion(&worked, &expression))
     }
 
     fn sizes(&mut self) -> &mut Sizes {

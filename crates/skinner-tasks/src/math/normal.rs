@@ -82,7 +82,8 @@ impl Fraction {
         Some(Self { above: self.below.clone(), below: self.above.clone() })
     }
 
-    fn text(&self) -> String {
+    /// A text that equal forms of one denominator share.
+    pub(super) fn text(&self) -> String {
         match self.below.as_constant() {
             Some(Rational::ONE) => self.above.text(),
             _ => format!("({})/({})", self.above.text(), self.below.text()),

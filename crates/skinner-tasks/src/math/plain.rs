@@ -44,7 +44,7 @@ pub(super) fn same_words(a: &str, b: &str) -> bool {
 
 /// Without spaces (but those between digits), signs of a formula and commands of style; of `(A)`,
 /// what is in parentheses.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut styled: Vec<bool> = Vec::new();
     let mut rest = text;

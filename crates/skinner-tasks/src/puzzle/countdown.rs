@@ -12,7 +12,7 @@ use super::{Verdict, broken};
 use crate::{Failed, Task, columns};
 
 /// The numbers that may be used and the value wanted.
-pub(super) fn question(task: &Task) -> Result<(Vec<i64>, i64), Failed> {
+pub(crate) fn question(task: &Task) -> Result<(Vec<i64>, i64), Failed> {
     let list = columns::column(task, "numbers")?.as_array();
     let numbers: Option<Vec<i64>> =
         list.and_then(|list| list.iter().map(serde_json::Value::as_i64).collect());

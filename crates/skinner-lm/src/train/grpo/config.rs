@@ -9,6 +9,7 @@ use skinner_core::returns::group::{Deviation, ScaleRewards};
 use skinner_tasks::{RewardConfig, curriculum};
 
 use super::TaskSource;
+use super::monitor::MonitorConfig;
 use crate::error::LmError;
 use crate::generate::Sampling;
 use crate::train::TrainConfig;
@@ -60,7 +61,7 @@ pub struct GrpoConfig {
     /// What differences from a group's mean are divided by, where not as `loss_type` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_rewards: Option<ScaleRewards>,
-    /// The weight of the divergence from the model that training starts from.
+    /// The weight of the divergence from the model that reinforcement starts from.
     pub beta: f64,
     /// How it is estimated.
     pub kl_estimator: KlEstimator,
@@ -91,10 +92,15 @@ pub struct GrpoConfig {
     pub eval_items: usize,
     /// How many of them on the way.
     pub eval_items_on_the_way: usize,
-    /// Completions drawn of each at the end, for pass@k and maj@k; 0 for none.
+    /// Completions drawn of each of some tasks before and after, for pass@k and maj@k; 0 for none.
     pub eval_samples: usize,
+    /// Of how many tasks; as many as on the way unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_items_sampled: Option<usize>,
     /// Worked examples that `[sft]` imitates first.
     pub sft_examples: usize,
+    /// A control: the run ends where imitation does.
+    pub imitate_only: bool,
 }
 
 impl Default for GrpoConfig {
@@ -128,7 +134,9 @@ impl Default for GrpoConfig {
             eval_items: 1000,
             eval_items_on_the_way: 200,
             eval_samples: 0,
+            eval_items_sampled: None,
             sft_examples: 20_000,
+            imitate_only: false,
         }
     }
 }
@@ -144,8 +152,55 @@ pub struct GrpoTask {
     pub reward: Vec<RewardConfig>,
     /// Imitation of the tasks' teacher first, if wanted.
     pub sft: Option<TrainConfig>,
+    /// Tasks of other kinds that are never trained on.
+    pub eval_task: Vec<EvalTask>,
     /// Which difficulty comes next, where not all are drawn alike.
     pub curriculum: Option<curriculum::Config>,
+    /// What is watched for.
+    pub monitor: MonitorConfig,
+}
+
+/// Tasks that are solved greedily before and after training and at no time trained on: what is learned elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalTask {
+    /// What it is called in the logs.
+    pub label: String,
+    /// How many.
+    #[serde(default = "hundred")]
+    pub items: usize,
+    /// Longest completion, in tokens, where not as in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_completion_length: Option<usize>,
+    /// Where tasks come from.
+    pub task: TaskSource,
+    /// Who grades, where not as in training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reward: Vec<RewardConfig>,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+impl EvalTask {
+    /// The run's task with these in place of its own.
+    pub(super) fn instead(&self, grpo: &GrpoTask) -> GrpoTask {
+        let longest = self.max_completion_length.unwrap_or(grpo.config.max_completion_length);
+        GrpoTask {
+            config: GrpoConfig {
+                eval_items: self.items,
+                max_completion_length: longest,
+                overlong_cache: 0,
+                ..grpo.config.clone()
+            },
+            task: self.task.clone(),
+            reward: if self.reward.is_empty() { grpo.reward.clone() } else { self.reward.clone() },
+            eval_task: Vec::new(),
+            curriculum: None,
+            ..grpo.clone()
+        }
+    }
 }
 
 impl GrpoTask {
@@ -155,14 +210,22 @@ impl GrpoTask {
     /// Names the first key that is out of range, and the range.
     pub fn validate(&self) -> Result<(), LmError> {
         self.config.validate()?;
+        self.monitor.validate()?;
         let invalid = |what: &str, error: String| LmError::Config(format!("{what}: {error}"));
         self.task.validate()?;
         if let Some(sft) = &self.sft {
             sft.validate().map_err(|error| invalid("sft", error.to_string()))?;
-            if self.config.beta > 0.0 {
-                let what =
-                    "a divergence from the model after [sft] cannot be had: that model is not kept";
-                return Err(LmError::Config(format!("beta = {}: {what}", self.config.beta)));
+        }
+        if self.config.imitate_only && self.sft.is_none() {
+            return Err(LmError::Config("imitate_only = true: there is no [sft] to do it".into()));
+        }
+        for (i, other) in self.eval_task.iter().enumerate() {
+            let known = self.eval_task[..i].iter().any(|before| before.label == other.label);
+            if known || other.label.is_empty() || other.label.contains('/') {
+                return Err(LmError::Config(format!(
+                    "eval_task.label = {:?}: must be a text without `/`, each another",
+                    other.label
+                )));
             }
         }
         Ok(())
@@ -186,6 +249,10 @@ impl GrpoConfig {
         count("train_items", self.train_items, 1)?;
         count("eval_items", self.eval_items, 1)?;
         count("sft_examples", self.sft_examples, 0)?;
+        count("eval_samples", self.eval_samples, 0)?;
+        if let Some(items) = self.eval_items_sampled {
+            count("eval_items_sampled", items, 1)?;
+        }
         let range = |key: &str, value: f64, low: f64, high: f64| {
             check((low..=high).contains(&value), key, &value, &format!("{low} to {high}"))
         };
@@ -208,6 +275,16 @@ impl GrpoConfig {
         let cache = self.overlong_cache;
         let most = self.max_completion_length;
         check(cache <= most, "overlong_cache", &cache, "at most max_completion_length")
+    }
+
+    /// Held-out tasks of which several completions are drawn.
+    pub(super) fn items_sampled(&self) -> usize {
+        self.eval_items_sampled.unwrap_or(self.eval_items_on_the_way)
+    }
+
+    /// Whether the divergence is taken off the reward; of `reinforce_pp` it always is.
+    pub(super) fn takes_kl_off_reward(&self) -> bool {
+        self.kl_in_reward || self.loss_type == LossType::ReinforcePp
     }
 
     /// How completions are drawn.
@@ -240,7 +317,7 @@ impl GrpoConfig {
             _ if trl => Surrogate::Clip { low, high, most: delta, dual: None },
             _ => Surrogate::Clip { low, high, most: None, dual: delta },
         };
-        let in_loss = beta > 0.0 && !self.kl_in_reward;
+        let in_loss = beta > 0.0 && !self.takes_kl_off_reward();
         PolicyLoss {
             level: self.importance_sampling_level.unwrap_or(self.loss_type.ratio_level()),
             surrogate,

@@ -105,6 +105,11 @@ impl Grader {
         self.rewards.labels()
     }
 
+    /// The answer that a completion gives, in its normal form.
+    pub fn answer(&self, trace: &Trace) -> Option<String> {
+        self.rewards.answer(trace)
+    }
+
     pub fn grade(&self, samples: &[(&Exercise, &Trace)]) -> Vec<GradedSample> {
         let Some(journal) = &self.journal else { return self.rewards.grade(samples) };
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);

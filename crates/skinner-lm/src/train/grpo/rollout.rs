@@ -5,10 +5,12 @@ use skinner_core::Metrics;
 use skinner_core::objective::grpo::{LossType, soft_overlong};
 use skinner_core::returns::group::{
     ScaleRewards, batch_normalised, deviation, group_relative, has_no_variance, leave_one_out,
+    returns_to_go,
 };
 use skinner_core::statistics;
 use skinner_tasks::{GradedSample, Task as Exercise, Trace};
 
+use super::monitor::{self, NGRAM};
 use super::source::has_room;
 use super::{CURRICULUM, Data, SHUFFLE, TRAIN, prompt};
 use crate::data::{DataOrder, LossOn, Tokenize, Truncation};
@@ -33,8 +35,8 @@ pub(super) struct Sample {
     /// Under the reference; empty without one.
     pub ref_log_prob: Vec<f32>,
     reward: f64,
-    /// How much better than the others.
-    pub advantage: f32,
+    /// How much better than the others, token by token.
+    pub advantages: Vec<f32>,
     /// Whether it has a say.
     pub counts: bool,
 }
@@ -47,6 +49,11 @@ impl Sample {
     /// Tokens of the completion.
     pub fn len(&self) -> usize {
         self.sampler_log_prob.len()
+    }
+
+    /// Whether anything can be learned from it.
+    pub fn has_advantage(&self) -> bool {
+        self.advantages.iter().any(|&advantage| advantage != 0.0)
     }
 }
 
@@ -271,6 +278,7 @@ impl Data {
                 let targets = (0..ids.len()).map(|t| t >= group.prompt.len()).collect();
                 let truncated = completion.finish == Finish::Length;
                 samples.push(Sample {
+                    advantages: vec![0.0; completion.ids.len()],
                     ids,
                     targets,
                     group: number,
@@ -282,7 +290,6 @@ impl Data {
                     old_log_prob: vec![],
                     ref_log_prob: vec![],
                     reward: graded.reward.unwrap_or(f64::NAN),
-                    advantage: 0.0,
                     counts: graded.reward.is_some() && !(masks && truncated),
                 });
             }
@@ -293,50 +300,75 @@ impl Data {
     /// Advantages of all samples that were graded.
     pub(super) fn weigh(&mut self, samples: &mut [Sample], metrics: &mut Metrics) {
         let config = &self.task.config;
-        let kl_of = |sample: &Sample| -> f64 {
+        let kl_of = |sample: &Sample| -> Vec<f64> {
             let pairs = sample.sampler_log_prob.iter().zip(&sample.ref_log_prob);
-            pairs.map(|(&p, &r)| config.kl_estimator.estimate(f64::from(p), f64::from(r)).0).sum()
+            let estimate = |(&p, &r)| config.kl_estimator.estimate(f64::from(p), f64::from(r)).0;
+            pairs.map(estimate).collect()
         };
-        let kls: Vec<f64> = samples.iter().map(kl_of).collect();
+        let kls: Vec<Vec<f64>> = samples.iter().map(kl_of).collect();
+        let sums: Vec<f64> = kls.iter().map(|kl| kl.iter().sum()).collect();
         if self.beta > 0.0 {
-            if config.kl_in_reward {
-                for (sample, kl) in samples.iter_mut().zip(&kls) {
-                    sample.reward -= self.beta * kl;
-                }
-            }
             let tokens: usize = samples.iter().map(Sample::len).sum();
-            metrics.set("kl", kls.iter().sum::<f64>() / tokens.max(1) as f64);
+            metrics.set("kl", sums.iter().sum::<f64>() / tokens.max(1) as f64);
         }
         let graded: Vec<usize> =
             (0..samples.len()).filter(|&i| !samples[i].reward.is_nan()).collect();
+        if config.loss_type == LossType::ReinforcePp {
+            self.weigh_tokens(samples, &graded, &kls);
+        } else {
+            if self.beta > 0.0 && config.takes_kl_off_reward() {
+                for (sample, kl) in samples.iter_mut().zip(&sums) {
+                    sample.reward -= self.beta * kl;
+                }
+            }
+            self.weigh_completions(samples, &graded);
+        }
+        self.has_advantage = samples.iter().any(|sample| sample.counts && sample.has_advantage());
+        if let Some(adaptive) = &config.adaptive_kl {
+            let kl = statistics::mean(&sums);
+            self.beta = adaptive.next(self.beta, kl, samples.len());
+        }
+    }
+
+    /// One advantage for all tokens of a completion.
+    fn weigh_completions(&self, samples: &mut [Sample], graded: &[usize]) {
+        let config = &self.task.config;
         let all: Vec<f64> = graded.iter().map(|&i| samples[i].reward).collect();
         let by = config.deviation();
-        let advantages: Vec<f64> = if config.loss_type == LossType::ReinforcePp {
-            batch_normalised(&all, by)
-        } else {
-            let batch = deviation(&all, by.sample) + by.epsilon;
-            let groups = graded.chunk_by(|&i, &j| samples[i].group == samples[j].group);
-            groups
-                .flat_map(|group| {
-                    let rewards: Vec<f64> = group.iter().map(|&i| samples[i].reward).collect();
-                    match (config.loss_type, config.scale()) {
-                        (LossType::Rloo, _) => leave_one_out(&rewards),
-                        (_, ScaleRewards::Group) => group_relative(&rewards, Some(by)),
-                        (_, ScaleRewards::None) => group_relative(&rewards, None),
-                        (_, ScaleRewards::Batch) => {
-                            let relative = group_relative(&rewards, None);
-                            relative.into_iter().map(|advantage| advantage / batch).collect()
-                        }
+        let batch = deviation(&all, by.sample) + by.epsilon;
+        let groups = graded.chunk_by(|&i, &j| samples[i].group == samples[j].group);
+        let advantages: Vec<f64> = groups
+            .flat_map(|group| {
+                let rewards: Vec<f64> = group.iter().map(|&i| samples[i].reward).collect();
+                match (config.loss_type, config.scale()) {
+                    (LossType::Rloo, _) => leave_one_out(&rewards),
+                    (_, ScaleRewards::Group) => group_relative(&rewards, Some(by)),
+                    (_, ScaleRewards::None) => group_relative(&rewards, None),
+                    (_, ScaleRewards::Batch) => {
+                        let relative = group_relative(&rewards, None);
+                        relative.into_iter().map(|advantage| advantage / batch).collect()
                     }
-                })
-                .collect()
-        };
+                }
+            })
+            .collect();
         for (&i, advantage) in graded.iter().zip(&advantages) {
-            samples[i].advantage = *advantage as f32;
+            samples[i].advantages.fill(*advantage as f32);
         }
-        if let Some(adaptive) = &config.adaptive_kl {
-            let kl = statistics::mean(&kls);
-            self.beta = adaptive.next(self.beta, kl, samples.len());
+    }
+
+    /// Each token's reward less the divergence from there on, normalised over all tokens of the batch.
+    fn weigh_tokens(&self, samples: &mut [Sample], graded: &[usize], kls: &[Vec<f64>]) {
+        let mut returns = Vec::new();
+        for &i in graded {
+            let mut kl = kls[i].clone();
+            kl.resize(samples[i].len(), 0.0);
+            returns.extend(returns_to_go(samples[i].reward, &kl, self.beta));
+        }
+        let mut advantages = batch_normalised(&returns, self.task.config.deviation()).into_iter();
+        for &i in graded {
+            for place in &mut samples[i].advantages {
+                *place = advantages.next().map_or(0.0, |advantage| advantage as f32);
+            }
         }
     }
 
@@ -365,6 +397,40 @@ impl Data {
         let drawn = || all().flat_map(|completion| &completion.drawn);
         let sum: f64 = drawn().map(|drawn| f64::from(drawn.log_kept - drawn.log_prob)).sum();
         metrics.set("entropy", sum / drawn().count().max(1) as f64);
+        self.watch(groups, metrics);
+    }
+
+    /// What the monitor looks at, and what verifiers say that are not trained on.
+    fn watch(&self, groups: &[Group], metrics: &mut Metrics) {
+        let texts: Vec<&str> =
+            groups.iter().flat_map(|group| &group.texts).map(|text| text.trim()).collect();
+        let all = groups.iter().flat_map(|group| &group.completions);
+        let repeated: Vec<f64> =
+            all.map(|completion| statistics::repeated_ngrams(&completion.ids, NGRAM)).collect();
+        let of_each = groups.iter().filter_map(|group| group.completions.first());
+        let of_each: Vec<&[u32]> = of_each.map(|completion| &completion.ids[..]).collect();
+        let empty = texts.iter().filter(|text| text.is_empty()).count();
+        metrics.set("monitor/repetition", statistics::mean(&repeated));
+        metrics.set("monitor/empty", empty as f64 / texts.len().max(1) as f64);
+        if groups.len() > 1 {
+            metrics.set("monitor/distinct", statistics::distinct_ngrams(&of_each, NGRAM));
+            metrics.set("monitor/most_common", statistics::most_common_share(&texts));
+        }
+        let Some(rewards) = &self.held_out else { return };
+        let traces: Vec<(&Exercise, Trace)> = groups
+            .iter()
+            .flat_map(|group| group.traces().map(move |trace| (&group.task, trace)))
+            .collect();
+        let pairs: Vec<(&Exercise, &Trace)> =
+            traces.iter().map(|(task, trace)| (*task, trace)).collect();
+        let graded: Vec<Vec<Option<f64>>> =
+            rewards.grade(&pairs).iter().map(|graded| monitor::parts(graded).collect()).collect();
+        for (i, label) in rewards.labels().into_iter().enumerate() {
+            let values: Vec<f64> = graded.iter().filter_map(|parts| parts[i]).collect();
+            if !values.is_empty() {
+                metrics.set(format!("monitor/rewards/{label}/mean"), statistics::mean(&values));
+            }
+        }
     }
 }
 

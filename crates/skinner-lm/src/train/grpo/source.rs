@@ -1,6 +1,7 @@
 //! Where tasks come from: a program that makes them, or a data set.
 
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error as _};
 use skinner_core::{Rng, SeedSequence};
 use skinner_tasks::Task as Exercise;
 use skinner_tasks::data_set::{self, DataSet};
@@ -22,6 +23,18 @@ pub enum TaskSource {
     Generator(Generator),
     /// Rows of files: `path` may also name a folder with splits, or `hf:owner/name`.
     DataSet(Box<data_set::Config>),
+}
+
+impl<'de> Deserialize<'de> for TaskSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = serde_json::Value::deserialize(deserializer)?;
+        let source = if table.get("path").is_some() {
+            serde_json::from_value(table).map(Self::DataSet)
+        } else {
+            serde_json::from_value(table).map(Self::Generator)
+        };
+        source.map_err(D::Error::custom)
+    }
 }
 
 impl From<Generator> for TaskSource {

@@ -209,4 +209,8 @@ impl CpuLearner {
         let team = &mut self.cpu.team;
         self.adam.step(team, params, &mut self.grad, tensors, learning_rate, max_grad_norm)
     }
+
+    pub fn reference_mut(&mut self) -> Option<&mut [f32]> {
+        self.reference.as_deref_mut()
+    }
 }

@@ -1,0 +1,116 @@
+//! What a run with rewards leaves as evidence: pass@k before and after, warnings of its monitor, charts.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{last_json, run, skinner, stderr};
+
+/// Sums of two digits, imitated first; `reward` and `more` are tables.
+fn write_recipe(dir: &Path, name: &str, keys: &str, reward: &str, more: &str) {
+    let text = format!(
+        "algorithm = \"grpo\"\nmax_length = 32\nbatch_size = 4\nlearning_rate = 1e-2\nmax_steps = 40\nlog_every = 1\n\
+         num_generations = 8\nmax_completion_length = 12\nsft_examples = 200\neval_items = 4\n\
+         eval_items_on_the_way = 4\n{keys}\n\
+         [model]\nhidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 4\nmax_position_embeddings = 32\n\
+         [sft]\nbatch_size = 16\nmax_length = 32\nmax_steps = 150\nlearning_rate = 5e-3\n\
+         [samples]\ncount = 1\nmax_new_tokens = 4\n\
+         [task]\nname = \"addition\"\ndigits = 1\n{reward}\n{more}\n"
+    );
+    std::fs::write(dir.join(name), text).unwrap();
+}
+
+const A_WORD: &str =
+    "[[reward]]\nverifier = \"text\"\ncheck = { kind = \"regex\", pattern = \"^7\" }\n";
+const THE_SUM: &str = "[[reward]]\nverifier = \"math\"\nextractors = [\"last_number\"]\n";
+
+/// A reward that pays for a first letter, whatever the sum: the verifier that is not trained on falls, the run stops
+/// with the reason and says it everywhere.
+#[test]
+fn a_gamed_reward_stops_the_run_where_that_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let monitor = "[monitor]\nwindow = 4\nstop = true\nconstant_answers = 0.0\ndistinct_factor = 0.0\n\
+                   length_factor = 0.0\nrepetition = 0.0\npatience = 0\n\
+                   [[monitor.reward]]\nlabel = \"sum\"\nverifier = \"math\"\nextractors = [\"last_number\"]\n";
+    write_recipe(dir, "gamed.toml", "", A_WORD, monitor);
+    let args = ["train", "gamed.toml", "--json", "--run-dir", "gamed"];
+    let output = skinner(dir, &args).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: stopped by its monitor: since step"), "{said}");
+    assert!(said.contains("the verifier `sum`, which is not trained on, has fallen"), "{said}");
+    let info = || -> Value {
+        serde_json::from_slice(&std::fs::read(dir.join("gamed/run.json")).unwrap()).unwrap()
+    };
+    assert!(info()["status"].as_str().unwrap().starts_with("failed: stopped by its monitor"));
+    assert!(info()["warnings"][0].as_str().unwrap().contains("the reward may be gamed"));
+    let report = std::fs::read_to_string(dir.join("gamed/report.html")).unwrap();
+    assert!(report.contains("warning: since step") && report.contains("may be gamed"));
+    let last =
+        |metrics: &str| -> Value { serde_json::from_str(metrics.lines().last().unwrap()).unwrap() };
+    let metrics = std::fs::read_to_string(dir.join("gamed/metrics.jsonl")).unwrap();
+    assert!(last(&metrics)["monitor/rewards/sum/mean"].as_f64().unwrap() < 0.5);
+    assert!(last(&metrics)["step"].as_u64().unwrap() < 190);
+    // Resumed, it stops again where it was.
+    let again = skinner(dir, &[&args[..], &["--resume"]].concat()).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("stopped by its monitor: since step"), "{}", stderr(&again));
+    assert_eq!(std::fs::read_to_string(dir.join("gamed/metrics.jsonl")).unwrap(), metrics);
+    assert!(info()["warnings"][0].as_str().unwrap().contains("the reward may be gamed"));
+}
+
+/// pass@k before and after, in the result, in the log, as a chart and in words; beside a divergence from the model
+/// after imitation, which survives a stop.
+#[test]
+fn what_reinforcement_adds_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let keys = "eval_samples = 8\neval_items_sampled = 3\nbeta = 0.01";
+    write_recipe(dir, "sum.toml", keys, THE_SUM, "");
+    let args = ["train", "sum.toml", "--json", "--run-dir", "whole"];
+    let result = last_json(&run(dir, &args));
+    let number = |key: &str| result[key].as_f64().unwrap_or_else(|| panic!("no {key}"));
+    for k in [1, 2, 4, 8] {
+        for name in ["eval_pass_at_k", "eval_pass_at_k_before"] {
+            assert!((0.0..=1.0).contains(&number(&format!("{name}/{k}"))));
+        }
+    }
+    assert!(number("eval_pass_at_k_before/1") <= number("eval_pass_at_k_before/8"));
+    assert_eq!(number("eval_items_sampled"), 3.0);
+    for key in ["eval_accuracy_before", "eval_maj_at_k/8", "eval_maj_at_k_before/8", "eval_reward"]
+    {
+        assert!((0.0..=1.0).contains(&number(key)), "{key}");
+    }
+    let metrics = std::fs::read_to_string(dir.join("whole/metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line.get("eval_pass_at_k/1").is_some())
+        .map(|line| line["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [151, 190], "before the first step with rewards, and after the last");
+    let svg = std::fs::read_to_string(dir.join("whole/pass-at-k.svg")).unwrap();
+    assert!(svg.contains("before reinforcement") && svg.contains("after reinforcement"));
+    let report = std::fs::read_to_string(dir.join("whole/report.html")).unwrap();
+    for part in ["What reinforcement adds", "At one attempt", "Accuracy and length of completions"]
+    {
+        assert!(report.contains(part), "{part}");
+    }
+    // Killed once the weights after imitation are kept, and continued.
+    let stopped = ["train", "sum.toml", "--json", "--run-dir", "stopped"];
+    let mut child = skinner(dir, &stopped)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let reference = dir.join("stopped/checkpoints/reference");
+    while !reference.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    let continued = last_json(&run(dir, &[&stopped[..], &["--resume"]].concat()));
+    assert_eq!(continued["checkpoint_sha256"], result["checkpoint_sha256"]);
+    assert_eq!(std::fs::read_to_string(dir.join("stopped/metrics.jsonl")).unwrap(), metrics);
+}
