@@ -7,10 +7,11 @@ mod prefix;
 mod sampling;
 mod score;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skinner_core::{Rng, SeedSequence};
-use skinner_nn::matrix::{self, Cached, Cpu, Source, few_rows};
+use skinner_nn::matrix::{self, Cached, Cpu, Operand, Packed, Source, few_rows};
 
 pub use sampling::{Drawn, Sampling};
 pub use score::Scored;
@@ -180,6 +181,29 @@ struct Sequence<'a> {
     failed: Option<LmError>,
 }
 
+/// A decoder's matrices in the form that products read them in; as large as they are in f32.
+#[derive(Debug, Default)]
+pub struct PackedWeights(BTreeMap<usize, Packed>);
+
+impl PackedWeights {
+    /// Packs weights in place of those packed before.
+    pub fn pack(&mut self, cpu: &mut Cpu, decoder: &Decoder, params: &[f32]) {
+        let (config, layout) = (decoder.config(), decoder.layout());
+        let linear = |at: &Linear| (at.weight, at.inputs, at.outputs);
+        let blocks = layout
+            .blocks
+            .iter()
+            .flat_map(|block| [&block.qkv, &block.o, &block.up, &block.down].map(linear));
+        for (weight, inputs, outputs) in
+            blocks.chain([(layout.head, config.hidden_size, config.vocab_size)])
+        {
+            let matrix = Operand::rows(&params[weight..weight + inputs * outputs], inputs);
+            let packed = self.0.entry(weight).or_default();
+            packed.pack_on(&mut cpu.team, [inputs, outputs], matrix.flipped());
+        }
+    }
+}
+
 /// Generates with a decoder's weights, lent for its life.
 #[derive(Debug)]
 pub struct Engine<'a> {
@@ -187,6 +211,8 @@ pub struct Engine<'a> {
     params: Params<'a>,
     /// Adapters beside the weights, if any.
     pub adapter: Option<Adapter<'a>>,
+    /// The matrices, packed: with them many completions are decoded faster, and sums are those of training.
+    pub packed: Option<&'a PackedWeights>,
     /// Completions decoded at once.
     pub max_batch: usize,
 }
@@ -327,7 +353,7 @@ pub(crate) fn begin_all(
 impl<'a> Engine<'a> {
     /// An engine of these weights.
     pub fn new(decoder: &'a Decoder, params: Params<'a>) -> Self {
-        Self { decoder, params, adapter: None, max_batch: 64 }
+        Self { decoder, params, adapter: None, packed: None, max_batch: 64 }
     }
 
     /// Completes all requests; `watch` sees every token as it is drawn (request, completion, token) and
@@ -574,8 +600,7 @@ impl<'a> Engine<'a> {
         let (inputs, outputs) = (at.inputs, at.outputs);
         let rows = x.len() / inputs;
         y.resize(rows * outputs, 0.0);
-        let weight = self.params.matrix(at.weight..at.weight + inputs * outputs);
-        few_rows(cpu, x, weight, [rows, outputs, inputs], y, outputs);
+        self.product(cpu, at.weight, x, [rows, outputs, inputs], y);
         if let Some(bias) = at.bias {
             let bias = self.params.vector(bias, outputs);
             y.chunks_mut(outputs).for_each(|y| matrix::add_scaled(y, 1.0, bias));
@@ -613,10 +638,26 @@ impl<'a> Engine<'a> {
         let (vocab, width) = (config.vocab_size, config.hidden_size);
         let rows = hidden.len() / width;
         let head = self.decoder.layout().head;
-        let weight = self.params.matrix(head..head + vocab * width);
         let mut logits = vec![0.0; rows * vocab];
-        few_rows(cpu, hidden, weight, [rows, vocab, width], &mut logits, vocab);
+        self.product(cpu, head, hidden, [rows, vocab, width], &mut logits);
         logits
+    }
+
+    /// `y = x Wᵀ` with the matrix that begins at a place of the weights.
+    fn product(
+        &self,
+        cpu: &mut Cpu,
+        weight: usize,
+        x: &[f32],
+        [rows, outputs, inputs]: [usize; 3],
+        y: &mut [f32],
+    ) {
+        if let Some(packed) = self.packed.and_then(|packed| packed.0.get(&weight)) {
+            packed.product_on(&mut cpu.team, rows, Operand::rows(x, inputs), y);
+        } else {
+            let weight = self.params.matrix(weight..weight + inputs * outputs);
+            few_rows(cpu, x, weight, [rows, outputs, inputs], y, outputs);
+        }
     }
 
     /// Attention of one new token of every sequence, whose keys and values join its cache.

@@ -209,6 +209,33 @@ impl Packed {
         self.sizes = [k, n];
     }
 
+    /// As [`Packed::pack`], on all threads.
+    ///
+    /// # Panics
+    /// If `b` is smaller.
+    pub fn pack_on(&mut self, team: &mut Team, [k, n]: [usize; 2], b: Operand<'_>) {
+        b.assert_covers(k, n);
+        let none = Operand::rows(&[], 0);
+        let product = checked([0, n, k], none, b, &mut [], n, false, Precision::F32);
+        self.right.pack_on(team, &product);
+        self.sizes = [k, n];
+    }
+
+    /// `c = a · b` with all that was packed, on all threads: for few rows of `a`, bound by reading `b`. The same bits
+    /// as [`Cpu::product`] in f32.
+    ///
+    /// # Panics
+    /// If a matrix is smaller than its sizes say.
+    pub fn product_on(&self, team: &mut Team, m: usize, a: Operand<'_>, c: &mut [f32]) {
+        let ([k, n], none) = (self.sizes, Operand::rows(&[], 0));
+        let product = checked([m, n, k], a, none, c, n, false, Precision::F32);
+        #[expect(unsafe_code, reason = "sizes were checked; the instruction set was detected")]
+        // SAFETY: as the reason says; what was packed covers the sizes.
+        unsafe {
+            gemm::product_packed(team, &product, &self.right);
+        }
+    }
+
     /// As [`product_here`], with the first `k` rows and `n` columns of what was packed. The same bits.
     ///
     /// # Panics

@@ -60,6 +60,11 @@ impl<'a> Head<'a> {
         (CHUNK / self.decoder.config.vocab_size).max(16)
     }
 
+    /// Whether the logits of so many targets are held at once: one pass then gives scores and gradient.
+    pub fn holds(&self, targets: usize) -> bool {
+        targets <= self.chunk_rows()
+    }
+
     /// Logits of the first chunk.
     fn chunk_len(&self, targets: usize) -> usize {
         self.chunk_rows().min(targets) * self.decoder.config.vocab_size
@@ -166,7 +171,8 @@ impl<'a> Head<'a> {
     }
 
     /// Scores and gradient in one pass, for losses whose gradient in a log-probability depends on that one
-    /// alone: `d` is given a chunk's log-probabilities and returns the gradients in them.
+    /// alone, or targets that [`Head::holds`]: `d` is given a chunk's log-probabilities and returns the gradients in
+    /// them.
     pub fn scores_and_backward(
         &self,
         cpu: &mut Cpu,

@@ -85,6 +85,31 @@ fn log_probs_are_those_of_the_whole_sequence() {
     }
 }
 
+/// Packed weights make the same completions, and those, too, have the same bits whatever is decoded beside them.
+#[test]
+fn packed_weights_are_as_good() {
+    for family in [Family::Llama, Family::Qwen2, Family::Qwen3, Family::Gpt2] {
+        let (decoder, params) = lively(family);
+        let mut engine = Engine::new(&decoder, Params::F32(&params));
+        let plain = run(&engine, &requests(), 1, &stop(12));
+        let mut packed = PackedWeights::default();
+        packed.pack(&mut Cpu::new(2, Precision::F32), &decoder, &params);
+        engine.packed = Some(&packed);
+        let all = run(&engine, &requests(), 1, &stop(12));
+        for (a, b) in all.iter().flatten().zip(plain.iter().flatten()) {
+            assert_eq!(a.ids, b.ids, "{family:?}");
+            assert!(a.log_probs().iter().zip(b.log_probs()).all(|(a, b)| (a - b).abs() < 1e-4));
+        }
+        assert_eq!(all, run(&engine, &requests(), 3, &stop(12)), "{family:?} threads");
+        for (request, completions) in requests().iter().zip(&all) {
+            for (seed, completion) in request.seeds.iter().zip(completions) {
+                let alone = Request { prompt: request.prompt.clone(), seeds: vec![seed.clone()] };
+                assert_eq!(run(&engine, &[alone], 2, &stop(12)), [[completion.clone()]], "alone");
+            }
+        }
+    }
+}
+
 /// With an adapter beside the weights it generates what the merged weights do.
 #[test]
 fn adapters_are_used() {

@@ -206,41 +206,62 @@ pub(super) unsafe fn product(team: &mut Team, shared: &mut Vec<Line>, p: &Produc
 /// # Safety
 /// As [`product`].
 pub(super) unsafe fn product_alone(p: &Product<'_>, right: Option<&Right>) {
+    for (n0, n_len) in blocks(p.n, N_BLOCK) {
+        unsafe { columns_alone(p, right, (n0, n_len)) };
+    }
+}
+
+/// The product with a packed right operand on all threads, for few rows: bound by reading what was packed.
+///
+/// # Safety
+/// As [`product`]; `right` has `k` rows and `n` columns.
+pub(super) unsafe fn product_packed(team: &mut Team, p: &Product<'_>, right: &Right) {
+    const JOBS: usize = 4;
+    let nr = panel_columns(p.isa);
+    let panels = p.n.div_ceil(nr);
+    let columns = panels.div_ceil(JOBS * team.threads()).min(N_BLOCK / nr) * nr;
+    team.for_range(p.n.div_ceil(columns), |job| {
+        let n0 = job * columns;
+        unsafe { columns_alone(p, Some(right), (n0, columns.min(p.n - n0))) };
+    });
+}
+
+/// Some columns of a product.
+unsafe fn columns_alone(p: &Product<'_>, right: Option<&Right>, (n0, n_len): (usize, usize)) {
     let (mr, nr) = (tile_rows(p.isa), panel_columns(p.isa));
     OWN.with_borrow_mut(|own| {
         for (k0, k_len) in blocks(p.k, K_BLOCK) {
             let depth = p.depth(k_len);
-            for (n0, n_len) in blocks(p.n, N_BLOCK) {
-                let (b, b_depth) = if let Some(right) = right {
-                    let panels: *const u32 = right.lines.as_ptr().cast();
-                    (unsafe { panels.add(n0 * right.depth + k0 * nr) }, right.depth)
+            let (b, b_depth, ahead) = if let Some(right) = right {
+                let panels: *const u32 = right.lines.as_ptr().cast();
+                let b = unsafe { panels.add(n0 * right.depth + k0 * nr) };
+                (b, right.depth, right.ahead(b, n_len.div_ceil(nr), nr, k_len))
+            } else {
+                let b = words(&mut own.b, n_len.div_ceil(nr) * nr * depth);
+                unsafe { pack(p, &p.b.flipped(), n0, n_len, nr, k0, k_len, b) };
+                (b.cast_const(), depth, Ahead::default())
+            };
+            for (m0, m_len) in blocks(p.m, M_JOB) {
+                let a = if let Some(a) = p.left_in_place() {
+                    Left::InPlace { at: unsafe { a.add(m0 * p.a.row + k0) }, row: p.a.row }
                 } else {
-                    let b = words(&mut own.b, n_len.div_ceil(nr) * nr * depth);
-                    unsafe { pack(p, &p.b.flipped(), n0, n_len, nr, k0, k_len, b) };
-                    (b.cast_const(), depth)
+                    let a = words(&mut own.a, m_len.div_ceil(mr) * mr * depth);
+                    unsafe { pack(p, &p.a, m0, m_len, mr, k0, k_len, a) };
+                    Left::Packed { at: a, depth }
                 };
-                for (m0, m_len) in blocks(p.m, M_JOB) {
-                    let a = if let Some(a) = p.left_in_place() {
-                        Left::InPlace { at: unsafe { a.add(m0 * p.a.row + k0) }, row: p.a.row }
-                    } else {
-                        let a = words(&mut own.a, m_len.div_ceil(mr) * mr * depth);
-                        unsafe { pack(p, &p.a, m0, m_len, mr, k0, k_len, a) };
-                        Left::Packed { at: a, depth }
-                    };
-                    let tiles = Tiles {
-                        ahead: Ahead::default(),
-                        depth,
-                        rows: m_len,
-                        columns: n_len,
-                        a,
-                        b,
-                        b_depth,
-                        c: unsafe { p.c.add(m0 * p.c_row + n0) },
-                        c_row: p.c_row,
-                        accumulate: p.accumulate || k0 > 0,
-                    };
-                    unsafe { tiles.run(p.isa, p.pairs) };
-                }
+                let tiles = Tiles {
+                    ahead: if m0 == 0 { ahead } else { Ahead::default() },
+                    depth,
+                    rows: m_len,
+                    columns: n_len,
+                    a,
+                    b,
+                    b_depth,
+                    c: unsafe { p.c.add(m0 * p.c_row + n0) },
+                    c_row: p.c_row,
+                    accumulate: p.accumulate || k0 > 0,
+                };
+                unsafe { tiles.run(p.isa, p.pairs) };
             }
         }
     });
@@ -261,6 +282,31 @@ impl Right {
         let to = words(&mut self.lines, p.n.div_ceil(nr) * nr * p.k);
         // SAFETY: there is room for all panels, and the operand covers `k × n`.
         unsafe { pack(p, &p.b.flipped(), 0, p.n, nr, 0, p.k, to) };
+    }
+
+    /// As [`Right::pack`], on all threads.
+    pub fn pack_on(&mut self, team: &mut Team, p: &Product<'_>) {
+        let nr = panel_columns(p.isa);
+        self.depth = p.k;
+        let to = Shared(words(&mut self.lines, p.n.div_ceil(nr) * nr * p.k));
+        team.for_range(p.n.div_ceil(nr), |panel| {
+            let first = panel * nr;
+            // SAFETY: as above; each job writes a panel of its own.
+            unsafe {
+                let to = to.get().add(first * p.k);
+                pack(p, &p.b.flipped(), first, nr.min(p.n - first), nr, 0, p.k, to);
+            }
+        });
+    }
+
+    /// The panels behind each of some that begin at `b`, where these are read whole: large ones, from memory.
+    fn ahead(&self, b: *const u32, panels: usize, nr: usize, k_len: usize) -> Ahead {
+        const SMALL: usize = 1 << 16;
+        if k_len < self.depth || self.lines.len() < SMALL {
+            return Ahead::default();
+        }
+        let words = nr * self.depth;
+        Ahead { at: b.wrapping_add(words).cast(), lines: panels * words * 4 / LINE }
     }
 }
 
@@ -779,12 +825,15 @@ impl Tiles {
     ) {
         let nr = NV * S::LANES;
         let b = self.b.cast::<f32>();
-        // One line every few steps: many at once would be in the way of the operands.
+        // One line every few steps, if that is enough: many at once would be in the way of the operands.
         let every = self.depth.div_ceil(self.ahead.lines.max(1));
+        let at_once = self.ahead.lines.div_ceil(self.depth.max(1)).max(1);
         let mut ahead = self.ahead.at;
         for (k0, steps) in blocks(self.depth, every.max(1)) {
-            unsafe { S::prefetch(ahead) };
-            ahead = ahead.wrapping_add(LINE);
+            for _ in 0..at_once {
+                unsafe { S::prefetch(ahead) };
+                ahead = ahead.wrapping_add(LINE);
+            }
             for k in k0..k0 + steps {
                 unsafe {
                     let mut right = [S::splat(0.0); N];

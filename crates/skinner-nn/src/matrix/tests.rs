@@ -38,6 +38,12 @@ fn check(sizes: [usize; 3], flips: [bool; 2], precision: Precision, rng: &mut Rn
                 product_here(sizes, left, right, &mut expected, n, accumulate);
                 assert_eq!(expected, c);
             }
+            let (mut team, mut c) = (crate::team::Team::new(2), start.clone());
+            let mut expected = start.clone();
+            packed.pack_on(&mut team, [k, n], right);
+            packed.product_on(&mut team, m, left, &mut c);
+            product_here(sizes, left, right, &mut expected, n, false);
+            assert_eq!(expected, c);
         }
         for i in 0..m {
             for j in 0..n {

@@ -8,7 +8,7 @@ use crate::decoder::{
     Adapter, Decoder, Gradient, Head, Keep, LoraLayout, Model, Params, Tape, TensorAt,
 };
 use crate::error::LmError;
-use crate::generate::{Completion, Engine, Request, Sampling, Stop};
+use crate::generate::{Completion, Engine, PackedWeights, Request, Sampling, Stop};
 use crate::train::TrainConfig;
 
 /// Weights, their gradient and the optimizer, as flat arrays.
@@ -24,6 +24,9 @@ pub(super) struct CpuLearner {
     cpu: Cpu,
     /// The weights that training began with, where they are compared with.
     reference: Option<Vec<f32>>,
+    /// The weights as completions are drawn with them.
+    packed: PackedWeights,
+    is_packed: bool,
     /// What logits are divided by.
     pub temperature: f32,
 }
@@ -55,6 +58,8 @@ impl CpuLearner {
             keep: if config.activation_checkpointing { Keep::Inputs } else { Keep::Everything },
             cpu: Cpu::new(threads, config.precision),
             reference: None,
+            packed: PackedWeights::default(),
+            is_packed: false,
             temperature: 1.0,
             params,
             adapter,
@@ -115,7 +120,13 @@ impl CpuLearner {
         sampling: &Sampling,
         stop: &Stop<'_>,
     ) -> Result<Vec<Vec<Completion>>, LmError> {
+        // Below an adapter the weights stay what they are.
+        if self.adapter.is_none() || !self.is_packed {
+            self.packed.pack(&mut self.cpu, decoder, &self.params);
+            self.is_packed = true;
+        }
         let mut engine = Engine::new(decoder, Params::F32(&self.params));
+        engine.packed = Some(&self.packed);
         engine.adapter = adapter_of(lora, self.adapter.as_ref());
         engine.generate(&mut self.cpu, requests, sampling, stop, &mut |_, _, _| true)
     }
@@ -133,12 +144,18 @@ impl CpuLearner {
         let adapter = adapter_of(lora, self.adapter.as_ref());
         let model = Model { params: Params::F32(&self.params), adapter };
         let (cpu, tape) = (&mut self.cpu, &mut self.tape);
-        let scores = head.scores(cpu, &model.params, &tape.hidden, &micro.targets, false);
-        let d = d(&scores.log_prob);
         let mut d_hidden = vec![0.0; tape.hidden.len()];
         let mut grad = gradient(self.adapter.is_some(), &mut self.grad);
         let (hidden, targets) = (&tape.hidden, &micro.targets);
-        head.backward(cpu, &model, hidden, targets, (&d, &[]), &mut d_hidden, &mut grad);
+        if head.holds(targets.len()) {
+            let mut d = Some(d);
+            let d = |found: &[f32]| d.take().map_or_else(Vec::new, |d| d(found));
+            head.scores_and_backward(cpu, &model, hidden, targets, &mut d_hidden, &mut grad, d);
+        } else {
+            let scores = head.scores(cpu, &model.params, hidden, targets, false);
+            let d = d(&scores.log_prob);
+            head.backward(cpu, &model, hidden, targets, (&d, &[]), &mut d_hidden, &mut grad);
+        }
         self.backward(decoder, lora, micro, &d_hidden);
     }
 
