@@ -101,6 +101,21 @@ fn mistakes_are_named() {
     check(&["--reward", "math"], &[json!({"prompt": "", "answer": []})], &["line 1", "`answer`"]);
 }
 
+/// What `show` prints is a recipe that says the same.
+#[test]
+fn recipes_with_tasks_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    for (recipe, task) in [
+        ("grpo-smollm2-gsm8k", "format = \"gsm8k\""),
+        ("rlvr-code-tiny", "name = \"simple_functions\""),
+    ] {
+        let shown = stdout(&run(dir.path(), &["show", recipe]));
+        assert!(shown.contains(task), "{shown}");
+        std::fs::write(dir.path().join("shown.toml"), &shown).unwrap();
+        assert_eq!(stdout(&run(dir.path(), &["show", "shown.toml"])), shown);
+    }
+}
+
 const MODEL: &str = "max_steps = 4\nbatch_size = 4\nmax_length = 64\nnum_generations = 4\n\
     max_completion_length = 8\n[model]\nhidden_size = 32\nnum_hidden_layers = 1\nnum_attention_heads = 2\n\
     max_position_embeddings = 96\n[[reward]]\nverifier = \"math\"\n";

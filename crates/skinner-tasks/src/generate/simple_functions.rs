@@ -19,8 +19,8 @@ use crate::{Task, VerifierConfig};
 ///  return x
 /// ```
 ///
-/// Its teacher has four habits: he keeps what is to be dropped, takes the last for the largest, subtracts the wrong way
-/// round. The tests are lists with what the function returns for them.
+/// Its teacher has habits: he keeps what is to be dropped, takes the last for the largest and the first for the smallest,
+/// subtracts the wrong way round. The tests are lists with what the function returns for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimpleFunctions {
@@ -45,98 +45,111 @@ impl Default for SimpleFunctions {
     }
 }
 
-/// What is done to a list. The last three make a number of it, and come last.
+/// What is done to a list. The last four make a number of it, and come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Sort,
     Reverse,
     Negate,
+    Absolute,
     Double,
-    Add(i64),
-    Subtract(i64),
+    Triple,
+    Halve,
+    Increment,
+    Decrement,
     DropFirst,
     DropLast,
+    Repeat,
+    Mirror,
     Sum,
     Count,
     Largest,
+    Smallest,
 }
 
-use Operation::{
-    Add, Count, Double, DropFirst, DropLast, Largest, Negate, Reverse, Sort, Subtract, Sum,
-};
-
-/// Operations that leave a list.
-const LISTS: usize = 8;
-const ALL: usize = 11;
-
 impl Operation {
+    const ALL: [Self; 17] = [
+        Self::Sort,
+        Self::Reverse,
+        Self::Negate,
+        Self::Absolute,
+        Self::Double,
+        Self::Triple,
+        Self::Halve,
+        Self::Increment,
+        Self::Decrement,
+        Self::DropFirst,
+        Self::DropLast,
+        Self::Repeat,
+        Self::Mirror,
+        Self::Sum,
+        Self::Count,
+        Self::Largest,
+        Self::Smallest,
+    ];
+    /// How many of them leave a list.
+    const LISTS: usize = 13;
+
     fn draw(last: bool, rng: &mut Rng) -> Self {
-        let number = 1 + rng.below(9) as i64;
-        match rng.below(if last { ALL } else { LISTS }) {
-            0 => Sort,
-            1 => Reverse,
-            2 => Negate,
-            3 => Double,
-            4 => Add(number),
-            5 => Subtract(number),
-            6 => DropFirst,
-            7 => DropLast,
-            8 => Sum,
-            9 => Count,
-            _ => Largest,
-        }
+        Self::ALL[rng.below(if last { Self::ALL.len() } else { Self::LISTS })]
     }
 
-    fn words(self) -> String {
+    fn words(self) -> &'static str {
         match self {
-            Sort => "sort".to_owned(),
-            Reverse => "reverse".to_owned(),
-            Negate => "negate".to_owned(),
-            Double => "double".to_owned(),
-            Add(number) => format!("add {number}"),
-            Subtract(number) => format!("subtract {number}"),
-            DropFirst => "drop first".to_owned(),
-            DropLast => "drop last".to_owned(),
-            Sum => "sum".to_owned(),
-            Count => "count".to_owned(),
-            Largest => "largest".to_owned(),
+            Self::Sort => "sort",
+            Self::Reverse => "reverse",
+            Self::Negate => "negate",
+            Self::Absolute => "absolute",
+            Self::Double => "double",
+            Self::Triple => "triple",
+            Self::Halve => "halve",
+            Self::Increment => "increment",
+            Self::Decrement => "decrement",
+            Self::DropFirst => "drop first",
+            Self::DropLast => "drop last",
+            Self::Repeat => "repeat",
+            Self::Mirror => "mirror",
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::Largest => "largest",
+            Self::Smallest => "smallest",
         }
     }
 
     fn of_words(words: &str) -> Option<Self> {
-        let number = |words: &str| words.parse().ok();
-        Some(match words.rsplit_once(' ').unwrap_or(("", words)) {
-            ("add", given) => Add(number(given)?),
-            ("subtract", given) => Subtract(number(given)?),
-            _ => *[Sort, Reverse, Negate, Double, DropFirst, DropLast, Sum, Count, Largest]
-                .iter()
-                .find(|known| known.words() == words)?,
-        })
+        Self::ALL.into_iter().find(|operation| operation.words() == words)
     }
 
-    fn expression(self) -> String {
+    fn expression(self) -> &'static str {
         match self {
-            Sort => "sorted(x)".to_owned(),
-            Reverse => "x[::-1]".to_owned(),
-            Negate => "[-i for i in x]".to_owned(),
-            Double => "[2*i for i in x]".to_owned(),
-            Add(number) => format!("[i+{number} for i in x]"),
-            Subtract(number) => format!("[i-{number} for i in x]"),
-            DropFirst => "x[1:]".to_owned(),
-            DropLast => "x[:-1]".to_owned(),
-            Sum => "sum(x)".to_owned(),
-            Count => "len(x)".to_owned(),
-            Largest => "max(x)".to_owned(),
+            Self::Sort => "sorted(x)",
+            Self::Reverse => "x[::-1]",
+            Self::Negate => "[-i for i in x]",
+            Self::Absolute => "[abs(i) for i in x]",
+            Self::Double => "[2*i for i in x]",
+            Self::Triple => "[3*i for i in x]",
+            Self::Halve => "[i//2 for i in x]",
+            Self::Increment => "[i+1 for i in x]",
+            Self::Decrement => "[i-1 for i in x]",
+            Self::DropFirst => "x[1:]",
+            Self::DropLast => "x[:-1]",
+            Self::Repeat => "x+x",
+            Self::Mirror => "x+x[::-1]",
+            Self::Sum => "sum(x)",
+            Self::Count => "len(x)",
+            Self::Largest => "max(x)",
+            Self::Smallest => "min(x)",
         }
     }
 
     /// What the teacher has a habit of writing instead.
-    fn mistaken(self) -> Option<String> {
+    fn mistaken(self) -> Option<&'static str> {
         Some(match self {
-            Subtract(number) => format!("[{number}-i for i in x]"),
-            DropFirst => "x[:1]".to_owned(),
-            DropLast => "x[-1:]".to_owned(),
-            Largest => "x[-1]".to_owned(),
+            Self::Decrement => "[1-i for i in x]",
+            Self::DropFirst => "x[:1]",
+            Self::DropLast => "x[-1:]",
+            Self::Largest => "x[-1]",
+            Self::Smallest => "x[0]",
             _ => return None,
         })
     }
@@ -144,17 +157,26 @@ impl Operation {
     /// What it makes of a list that is not empty.
     fn apply(self, mut list: Vec<i64>) -> Value {
         match self {
-            Sort => list.sort_unstable(),
-            Reverse => list.reverse(),
-            Negate => list.iter_mut().for_each(|i| *i = -*i),
-            Double => list.iter_mut().for_each(|i| *i *= 2),
-            Add(number) => list.iter_mut().for_each(|i| *i += number),
-            Subtract(number) => list.iter_mut().for_each(|i| *i -= number),
-            DropFirst => drop(list.remove(0)),
-            DropLast => drop(list.pop()),
-            Sum => return list.iter().sum::<i64>().into(),
-            Count => return list.len().into(),
-            Largest => return list.iter().max().copied().into(),
+            Self::Sort => list.sort_unstable(),
+            Self::Reverse => list.reverse(),
+            Self::Negate => list.iter_mut().for_each(|i| *i = -*i),
+            Self::Absolute => list.iter_mut().for_each(|i| *i = i.abs()),
+            Self::Double => list.iter_mut().for_each(|i| *i *= 2),
+            Self::Triple => list.iter_mut().for_each(|i| *i *= 3),
+            Self::Halve => list.iter_mut().for_each(|i| *i = i.div_euclid(2)),
+            Self::Increment => list.iter_mut().for_each(|i| *i += 1),
+            Self::Decrement => list.iter_mut().for_each(|i| *i -= 1),
+            Self::DropFirst => drop(list.remove(0)),
+            Self::DropLast => drop(list.pop()),
+            Self::Repeat => list.extend_from_within(..),
+            Self::Mirror => {
+                let mirrored: Vec<i64> = list.iter().rev().copied().collect();
+                list.extend(mirrored);
+            }
+            Self::Sum => return list.iter().sum::<i64>().into(),
+            Self::Count => return list.len().into(),
+            Self::Largest => return list.iter().max().copied().into(),
+            Self::Smallest => return list.iter().min().copied().into(),
         }
         list.into()
     }
@@ -169,7 +191,7 @@ fn returned(operations: &[Operation], list: &[i64]) -> Value {
 }
 
 /// The lines of a function's body.
-fn body(expressions: impl Iterator<Item = String>) -> String {
+fn body(expressions: impl Iterator<Item = &'static str>) -> String {
     let lines: Vec<String> = expressions.map(|expression| format!(" x={expression}\n")).collect();
     lines.concat() + " return x"
 }
@@ -197,7 +219,7 @@ impl Make for SimpleFunctions {
         let count = self.operations.draw(rng);
         let operations: Vec<Operation> =
             (1..=count).map(|i| Operation::draw(i == count, rng)).collect();
-        let words: Vec<String> = operations.iter().map(|operation| operation.words()).collect();
+        let words: Vec<&str> = operations.iter().map(|operation| operation.words()).collect();
         let tests = (0..self.tests).map(|_| {
             // No list becomes empty on the way.
             let list: Vec<i64> =
@@ -227,7 +249,7 @@ impl Make for SimpleFunctions {
             .collect::<Option<_>>()?;
         let written = operations.iter().map(|operation| {
             let mistaken = operation.mistaken().filter(|_| rng.random() < self.mistakes);
-            mistaken.unwrap_or_else(|| operation.expression())
+            mistaken.unwrap_or(operation.expression())
         });
         Some(self.completion(&body(written)))
     }
@@ -252,35 +274,43 @@ mod tests {
 
     #[test]
     fn functions_return_what_python_returns() {
+        use Operation::{
+            Absolute, Count, Decrement, Double, DropFirst, DropLast, Halve, Increment, Largest,
+            Mirror, Negate, Repeat, Reverse, Smallest, Sort, Sum, Triple,
+        };
         let check = |operations: &[Operation], expect: Value| {
             assert_eq!(returned(operations, &[3, -1, 2]), expect, "{operations:?}");
         };
         check(&[Sort, Reverse], json!([3, 2, -1]));
         check(&[DropFirst, Double], json!([-2, 4]));
-        check(&[DropLast, Negate, Add(5)], json!([2, 6]));
-        check(&[Subtract(4), Sum], json!(-8));
+        check(&[DropLast, Negate, Increment], json!([-2, 2]));
+        check(&[Halve, Absolute], json!([1, 1, 1]));
+        check(&[DropLast, Mirror], json!([3, -1, -1, 3]));
+        check(&[DropFirst, Repeat, Triple], json!([-3, 6, -3, 6]));
+        check(&[Decrement, Sum], json!(1));
         check(&[Largest], json!(3));
+        check(&[Smallest], json!(-1));
         check(&[Reverse, Count], json!(3));
     }
 
     #[test]
     fn words_are_read_again() {
-        for operation in [Sort, Add(7), Subtract(2), DropLast, Largest] {
-            assert_eq!(Operation::of_words(&operation.words()), Some(operation));
+        for operation in Operation::ALL {
+            assert_eq!(Operation::of_words(operation.words()), Some(operation));
         }
-        assert_eq!(Operation::of_words("add x"), None);
+        assert_eq!(Operation::of_words("drop"), None);
     }
 
     #[test]
     fn a_teacher_writes_and_has_habits() {
-        let words = json!({ "operations": ["drop first", "subtract 3", "sum"] });
+        let words = json!({ "operations": ["drop first", "decrement", "sum"] });
         let task = Task { columns: words.as_object().unwrap().clone(), ..Task::default() };
         let teach = |mistakes: f64, prompt_style: PromptStyle| {
             let teacher = SimpleFunctions { mistakes, prompt_style, ..SimpleFunctions::default() };
             teacher.teach(&task, &mut Rng::new(0)).unwrap()
         };
-        let right = " x=x[1:]\n x=[i-3 for i in x]\n x=sum(x)\n return x";
-        let wrong = " x=x[:1]\n x=[3-i for i in x]\n x=sum(x)\n return x";
+        let right = " x=x[1:]\n x=[i-1 for i in x]\n x=sum(x)\n return x";
+        let wrong = " x=x[:1]\n x=[1-i for i in x]\n x=sum(x)\n return x";
         assert_eq!(teach(0.0, PromptStyle::Plain), right);
         assert_eq!(teach(1.0, PromptStyle::Plain), wrong);
         let block = format!("```python\ndef f(x):\n{right}\n```");
