@@ -9,22 +9,22 @@ use super::{last_json, run, skinner, stderr};
 /// Sums of two digits, imitated first; `reward` and `more` are tables.
 fn write_recipe(dir: &Path, name: &str, keys: &str, reward: &str, more: &str) {
     let text = format!(
-        "algorithm = \"grpo\"\nmax_length = 32\nbatch_size = 4\nlearning_rate = 1e-2\nmax_steps = 40\nlog_every = 1\n\
+        "algorithm = \"grpo\"\nmax_length = 32\nbatch_size = 4\nlearning_rate = 2e-3\nmax_steps = 40\nlog_every = 1\n\
          num_generations = 8\nmax_completion_length = 12\nsft_examples = 200\neval_items = 4\n\
          eval_items_on_the_way = 4\n{keys}\n\
          [model]\nhidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 4\nmax_position_embeddings = 32\n\
-         [sft]\nbatch_size = 16\nmax_length = 32\nmax_steps = 150\nlearning_rate = 5e-3\n\
+         [sft]\nbatch_size = 16\nmax_length = 32\nmax_steps = 300\nlearning_rate = 5e-3\n\
          [samples]\ncount = 1\nmax_new_tokens = 4\n\
          [task]\nname = \"addition\"\ndigits = 1\n{reward}\n{more}\n"
     );
     std::fs::write(dir.join(name), text).unwrap();
 }
 
-const A_WORD: &str =
-    "[[reward]]\nverifier = \"text\"\ncheck = { kind = \"regex\", pattern = \"^7\" }\n";
+const A_LETTER: &str =
+    "[[reward]]\nverifier = \"text\"\ncheck = { kind = \"regex\", pattern = \"7\" }\n";
 const THE_SUM: &str = "[[reward]]\nverifier = \"math\"\nextractors = [\"last_number\"]\n";
 
-/// A reward that pays for a first letter, whatever the sum: the verifier that is not trained on falls, the run stops
+/// A reward that pays for a letter, whatever the sum: the verifier that is not trained on falls, the run stops
 /// with the reason and says it everywhere.
 #[test]
 fn a_gamed_reward_stops_the_run_where_that_is_asked() {
@@ -33,7 +33,7 @@ fn a_gamed_reward_stops_the_run_where_that_is_asked() {
     let monitor = "[monitor]\nwindow = 4\nstop = true\nconstant_answers = 0.0\ndistinct_factor = 0.0\n\
                    length_factor = 0.0\nrepetition = 0.0\npatience = 0\n\
                    [[monitor.reward]]\nlabel = \"sum\"\nverifier = \"math\"\nextractors = [\"last_number\"]\n";
-    write_recipe(dir, "gamed.toml", "", A_WORD, monitor);
+    write_recipe(dir, "gamed.toml", "", A_LETTER, monitor);
     let args = ["train", "gamed.toml", "--json", "--run-dir", "gamed"];
     let output = skinner(dir, &args).output().unwrap();
     let said = stderr(&output);
@@ -51,7 +51,7 @@ fn a_gamed_reward_stops_the_run_where_that_is_asked() {
         |metrics: &str| -> Value { serde_json::from_str(metrics.lines().last().unwrap()).unwrap() };
     let metrics = std::fs::read_to_string(dir.join("gamed/metrics.jsonl")).unwrap();
     assert!(last(&metrics)["monitor/rewards/sum/mean"].as_f64().unwrap() < 0.5);
-    assert!(last(&metrics)["step"].as_u64().unwrap() < 190);
+    assert!(last(&metrics)["step"].as_u64().unwrap() < 340);
     // Resumed, it stops again where it was.
     let again = skinner(dir, &[&args[..], &["--resume"]].concat()).output().unwrap();
     assert_eq!(again.status.code(), Some(1));
@@ -89,7 +89,7 @@ fn what_reinforcement_adds_is_shown() {
         .filter(|line| line.get("eval_pass_at_k/1").is_some())
         .map(|line| line["step"].as_u64().unwrap())
         .collect();
-    assert_eq!(steps, [151, 190], "before the first step with rewards, and after the last");
+    assert_eq!(steps, [301, 340], "before the first step with rewards, and after the last");
     let svg = std::fs::read_to_string(dir.join("whole/pass-at-k.svg")).unwrap();
     assert!(svg.contains("before reinforcement") && svg.contains("after reinforcement"));
     let report = std::fs::read_to_string(dir.join("whole/report.html")).unwrap();

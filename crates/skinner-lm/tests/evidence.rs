@@ -8,13 +8,13 @@ use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Train
 use skinner_tasks::generate::{Addition, Generator};
 
 const THE_SUM: &str = r#"[{"verifier": "math", "label": "sum", "extractors": ["last_number"]}]"#;
-const A_WORD: &str =
-    r#"[{"verifier": "text", "label": "word", "check": {"kind": "regex", "pattern": "^7"}}]"#;
+const A_LETTER: &str =
+    r#"[{"verifier": "text", "label": "letter", "check": {"kind": "regex", "pattern": "7"}}]"#;
 const AGREES: &str = r#"[{"verifier": "math", "label": "agrees"}]"#;
 const LONG: &str = r#"[{"verifier": "text", "label": "long",
     "check": {"kind": "length", "target": 24, "width": 24}}]"#;
 
-const SFT_STEPS: u64 = 150;
+const SFT_STEPS: u64 = 300;
 const STEPS: u64 = 40;
 
 fn config() -> TrainConfig {
@@ -29,7 +29,7 @@ fn config() -> TrainConfig {
 }
 
 /// Sums of two digits, imitated first, then rewarded by `reward` and watched by `held_out`.
-fn task(config: GrpoConfig, reward: &str, held_out: &str) -> GrpoTask {
+fn task(config: &GrpoConfig, reward: &str, held_out: &str) -> GrpoTask {
     let config = GrpoConfig {
         num_generations: 8,
         max_completion_length: 24,
@@ -37,7 +37,7 @@ fn task(config: GrpoConfig, reward: &str, held_out: &str) -> GrpoTask {
         train_items: 50,
         eval_items: 4,
         eval_items_on_the_way: 4,
-        ..config
+        ..config.clone()
     };
     let monitor = MonitorConfig {
         window: 5,
@@ -81,7 +81,8 @@ fn steps(trainer: &mut Trainer, count: u64) -> Vec<Metrics> {
 
 /// A run to its end: what it logged with rewards, and what its monitor said.
 fn whole(reward: &str, held_out: &str) -> (Vec<Metrics>, Vec<String>) {
-    let mut trainer = new(&config(), &task(GrpoConfig::default(), reward, held_out), None).unwrap();
+    let mut trainer =
+        new(&config(), &task(&GrpoConfig::default(), reward, held_out), None).unwrap();
     steps(&mut trainer, SFT_STEPS);
     let metrics = steps(&mut trainer, STEPS);
     (metrics, trainer.alarms().to_vec())
@@ -92,8 +93,8 @@ fn mean(metrics: &[Metrics], name: &str) -> f64 {
 }
 
 #[test]
-fn a_reward_for_a_word_is_found_out() {
-    let (metrics, alarms) = whole(A_WORD, THE_SUM);
+fn a_reward_for_a_letter_is_found_out() {
+    let (metrics, alarms) = whole(A_LETTER, THE_SUM);
     assert!(mean(&metrics[35..], "reward") > 0.9, "it is hacked");
     let found = alarms.iter().any(|alarm| alarm.contains("the verifier `sum`"));
     assert!(found, "{alarms:?}");
@@ -126,12 +127,12 @@ fn the_evaluation_before_survives_a_stop() {
         ..GrpoConfig::default()
     };
     let train = TrainConfig { max_steps: 8, ..self::config() };
-    let mut task = task(config, THE_SUM, A_WORD);
+    let mut task = task(&config, THE_SUM, A_LETTER);
     task.sft = task.sft.map(|sft| TrainConfig { max_steps: 20, ..sft });
     let mut whole = new(&train, &task, None).unwrap();
     let all = steps(&mut whole, 28);
     assert!(all[20].get("eval_pass_at_k/4").is_some() && all[21].get("eval_accuracy").is_none());
-    assert!(all[20].get("eval_monitor/rewards/word/mean").is_some());
+    assert!(all[20].get("eval_monitor/rewards/letter/mean").is_some());
     // The reference is the model after imitation: at first there is no divergence from it.
     assert!(all[20].get("kl").unwrap().abs() < 1e-9 && all[27].get("kl").unwrap() > 1e-6);
 
@@ -172,7 +173,7 @@ fn the_evaluation_before_survives_a_stop() {
 
 #[test]
 fn what_stops_learning_says_so() {
-    let mut task = task(GrpoConfig::default(), THE_SUM, "[]");
+    let mut task = task(&GrpoConfig::default(), THE_SUM, "[]");
     task.sft = task.sft.map(|sft| TrainConfig { max_steps: 20, ..sft });
     // Too small a step to change anything.
     let still = TrainConfig { learning_rate: 1e-30, warmup_steps: 0, ..config() };
@@ -188,12 +189,13 @@ fn what_stops_learning_says_so() {
     assert!(trainer.warnings().iter().any(|warning| warning.contains(expected)));
     // No room for an end.
     task.config.max_completion_length = 2;
+    task.sft = task.sft.map(|sft| TrainConfig { max_steps: 60, ..sft });
     let mut trainer = new(&config(), &task, None).unwrap();
-    steps(&mut trainer, 26);
+    steps(&mut trainer, 66);
     let cut =
         trainer.alarms().iter().find(|alarm| alarm.contains("is cut at max_completion_length"));
     assert!(
-        cut.is_some_and(|alarm| alarm.starts_with("since step 21: ")),
+        cut.is_some_and(|alarm| alarm.starts_with("since step 61: ")),
         "{:?}",
         trainer.alarms()
     );
@@ -208,14 +210,14 @@ fn what_stops_learning_says_so() {
 fn a_reference_after_imitation_needs_all_weights() {
     let lora =
         LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, target_modules: vec!["all-linear".into()] };
-    let task = task(GrpoConfig { beta: 0.1, ..GrpoConfig::default() }, THE_SUM, "[]");
+    let task = task(&GrpoConfig { beta: 0.1, ..GrpoConfig::default() }, THE_SUM, "[]");
     let error = new(&config(), &task, Some(&lora)).err().unwrap();
     assert!(error.contains("beta = 0.1") && error.contains("leave out [lora]"), "{error}");
 }
 
 #[test]
 fn bad_monitors_are_named() {
-    let mut task = task(GrpoConfig::default(), THE_SUM, "[]");
+    let mut task = task(&GrpoConfig::default(), THE_SUM, "[]");
     task.monitor.reward =
         serde_json::from_str(r#"[{"verifier": "sudoku"}, {"verifier": "sudoku"}]"#).unwrap();
     let error = new(&config(), &task, None).err().unwrap();

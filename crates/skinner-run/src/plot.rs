@@ -209,7 +209,8 @@ impl LineChart<'_> {
                 }
                 _ => 0,
             })
-            .build_cartesian_2d(x.clone(), y)?;
+            .build_cartesian_2d(x.clone(), y.clone())?
+            .set_secondary_coord(x, right.unwrap_or(y));
         chart
             .configure_mesh()
             .max_light_lines(0)
@@ -242,8 +243,7 @@ impl LineChart<'_> {
                 }
             }
         }
-        let (Some((label, series)), Some(axis)) = (self.right, right) else { return Ok(()) };
-        let mut chart = chart.set_secondary_coord(x, axis);
+        let Some((label, series)) = self.right else { return Ok(()) };
         chart
             .configure_secondary_axes()
             .axis_style(AXIS.stroke_width(SCALE))

@@ -1,5 +1,6 @@
 use super::*;
 
+use crate::puzzle::{Config, Kind, Puzzle};
 use crate::{RewardConfig, Rewards, Trace};
 
 fn generator(name: &str, options: &str) -> Generator {
@@ -162,6 +163,27 @@ fn worked_examples() {
     );
 }
 
+/// As often as it is told to, the teacher of countdown works out another value with the same numbers.
+#[test]
+fn a_teacher_that_misses_the_target() {
+    let right = |misses: f64| {
+        let generator = generator("countdown", &format!(r#""numbers": 3, "misses": {misses}"#));
+        let verifier = Puzzle::new(Kind::Countdown, Config::default()).unwrap();
+        let mut rng = Rng::new(5);
+        let rewards = (0..400).map(|_| {
+            let task = generator.draw(&mut rng).task;
+            let completion = generator.teach(&task, &mut rng).unwrap();
+            let graded = verifier.grade(&task, &Trace { completion, ..Trace::default() }).unwrap();
+            assert!(graded.reason.starts_with("the value is "), "{}", graded.reason);
+            graded.reward
+        });
+        rewards.sum::<f64>() / 400.0
+    };
+    assert_eq!([right(0.0), right(1.0)], [1.0, 0.0]);
+    let some = right(0.7);
+    assert!((0.23..0.37).contains(&some), "{some}");
+}
+
 #[test]
 fn prompts_in_each_style() {
     let prompt = |style: &str| {
@@ -254,6 +276,7 @@ fn values_out_of_range_are_named() {
     check("maze", r#""walls": 0.9"#, "walls = 0.9");
     let options = r#""numbers": 2, "largest": 2, "target": 100"#;
     check("countdown", options, "target = 100");
+    check("countdown", r#""misses": 1.5"#, "misses = 1.5 is out of range: must be 0 to 1");
     let unread = |json: &str, expect: &str| {
         let error = serde_json::from_str::<Generator>(json).unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
