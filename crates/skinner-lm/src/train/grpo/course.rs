@@ -16,8 +16,8 @@ pub(super) struct Course {
     sizes: Option<Vec<usize>>,
 }
 
-fn invalid(error: impl ToString) -> LmError {
-    LmError::Config(format!("curriculum: {}", error.to_string()))
+fn invalid(error: impl std::fmt::Display) -> LmError {
+    LmError::Config(format!("curriculum: {error}"))
 }
 
 impl Course {
