@@ -40,8 +40,11 @@ impl VerifierConfig {
         match self {
             Self::Code(_) | Self::External(_) => false,
             Self::Math(config) => config.fallback == math::Fallback::None,
-            Self::Text(_) | Self::ToolCalls(_) => true,
-            Self::Countdown(_) | Self::Sudoku(_) | Self::Maze(_) => true,
+            Self::Text(_)
+            | Self::ToolCalls(_)
+            | Self::Countdown(_)
+            | Self::Sudoku(_)
+            | Self::Maze(_) => true,
         }
     }
 }
