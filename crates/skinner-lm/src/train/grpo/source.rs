@@ -183,11 +183,11 @@ impl Tasks {
     pub fn note(&self) -> Option<String> {
         let Self::Read(data) = self else { return None };
         let (train, eval) = (data.train.len(), data.eval.len());
-        let mut note = format!("{train} tasks to train on, {eval} kept for evaluation");
-        if data.left_out > 0 {
-            note += &format!("; {} left out, as they are among those as well", data.left_out);
-        }
-        Some(note)
+        let left_out = match data.left_out {
+            0 => String::new(),
+            count => format!("; {count} left out, as they are among those as well"),
+        };
+        Some(format!("{train} tasks to train on, {eval} kept for evaluation{left_out}"))
     }
 
     /// Checks that each row's prompt leaves room for a completion.
