@@ -306,7 +306,7 @@ mod tests {
         let words = json!({ "operations": ["drop first", "decrement", "sum"] });
         let task = Task { columns: words.as_object().unwrap().clone(), ..Task::default() };
         let teach = |mistakes: f64, prompt_style: PromptStyle| {
-            let teacher = SimpleFunctions { mistakes, prompt_style, ..SimpleFunctions::default() };
+            let teacher = SimpleFunctions { prompt_style, mistakes, ..SimpleFunctions::default() };
             teacher.teach(&task, &mut Rng::new(0)).unwrap()
         };
         let right = " x=x[1:]\n x=[i-1 for i in x]\n x=sum(x)\n return x";
