@@ -1,5 +1,7 @@
 //! Which difficulty is next, as the last results say.
 
+use std::fmt::Display;
+
 use skinner_core::{Metrics, SeedSequence};
 use skinner_tasks::Task as Exercise;
 use skinner_tasks::curriculum::{Config, Curriculum};
@@ -16,7 +18,7 @@ pub(super) struct Course {
     sizes: Option<Vec<usize>>,
 }
 
-fn invalid(error: impl std::fmt::Display) -> LmError {
+fn invalid(error: &dyn Display) -> LmError {
     LmError::Config(format!("curriculum: {error}"))
 }
 
@@ -27,9 +29,10 @@ impl Course {
         let levels = tasks.levels(&grpo.config);
         if levels < 2 {
             let what = "all tasks are of one size; give a range, such as [1, 4]";
-            return Err(invalid(what));
+            return Err(invalid(&what));
         }
-        let curriculum = Curriculum::new(Config::clone(config), levels).map_err(invalid)?;
+        let curriculum =
+            Curriculum::new(Config::clone(config), levels).map_err(|error| invalid(&error))?;
         Ok(Some(Self { curriculum, sizes: tasks.sizes() }))
     }
 
@@ -41,7 +44,7 @@ impl Course {
 
     /// Takes note of the mean reward of a task's completions.
     pub fn record(&mut self, level: usize, mean_reward: f64) -> Result<(), LmError> {
-        self.curriculum.record(level, mean_reward).map_err(invalid)
+        self.curriculum.record(level, mean_reward).map_err(|error| invalid(&error))
     }
 
     /// Continues from a state that was saved.

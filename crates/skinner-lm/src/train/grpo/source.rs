@@ -1,5 +1,7 @@
 //! Where tasks come from: a program that makes them, or a data set.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use skinner_core::{Rng, SeedSequence};
@@ -53,7 +55,7 @@ pub(super) enum Tasks {
     Read(Rows),
 }
 
-fn invalid(error: impl std::fmt::Display) -> LmError {
+fn invalid(error: &dyn Display) -> LmError {
     LmError::Config(format!("task: {error}"))
 }
 
@@ -64,8 +66,8 @@ impl TaskSource {
     /// Names the first that is out of range.
     pub fn validate(&self) -> Result<(), LmError> {
         match self {
-            Self::Generator(generator) => generator.validate().map_err(invalid),
-            Self::DataSet(config) => config.validate().map_err(invalid),
+            Self::Generator(generator) => generator.validate().map_err(|error| invalid(&error)),
+            Self::DataSet(config) => config.validate().map_err(|error| invalid(&error)),
         }
     }
 
@@ -107,7 +109,7 @@ fn read(config: &data_set::Config) -> Result<Rows, LmError> {
     let items = |rows: Vec<crate::data::Row>| -> Result<Vec<(Place, Exercise)>, LmError> {
         let item = |row: crate::data::Row| {
             let task = data_set::task(config, row.columns);
-            let task = task.map_err(|problem| invalid(format!("{}: {problem}", row.place)))?;
+            let task = task.map_err(|problem| invalid(&format!("{}: {problem}", row.place)))?;
             Ok((row.place, task))
         };
         rows.into_iter().map(item).collect()
@@ -116,12 +118,12 @@ fn read(config: &data_set::Config) -> Result<Rows, LmError> {
     let mut data =
         data_set::divide(items(rows)?, eval.map(items).transpose()?, share, |item| &item.1);
     data_set::show_examples(config.few_shot, &mut data, |item| &mut item.1).map_err(|worked| {
-        invalid(data_set::DataSetError::FewShot { wanted: config.few_shot, worked })
+        invalid(&data_set::DataSetError::FewShot { wanted: config.few_shot, worked })
     })?;
     for (part, len) in [("train on", data.train.len()), ("evaluate on", data.eval.len())] {
         if len == 0 {
             let what = "its rows all lie on the other side; see eval_path and eval_fraction";
-            return Err(invalid(format!("{name} has no row to {part}: {what}")));
+            return Err(invalid(&format!("{name} has no row to {part}: {what}")));
         }
     }
     Ok(data)
@@ -196,7 +198,7 @@ impl Tasks {
         let (train, eval) = (data.train.len(), data.eval.len());
         let left_out = match data.left_out {
             0 => String::new(),
-            n => format!("; {n} left out, as they are among those as well"),
+            count => format!("; {count} left out, as they are among those as well"),
         };
         Some(format!("{train} tasks to train on, {eval} kept for evaluation{left_out}"))
     }
@@ -216,7 +218,7 @@ impl Tasks {
         for (place, task) in train.chain(data.eval.iter().take(config.eval_items)) {
             let ids = tokenize.prompt(&prompt(task)?)?;
             has_room(ids.len(), config.max_completion_length, context)
-                .map_err(|what| invalid(format!("{place}: {what}")))?;
+                .map_err(|what| invalid(&format!("{place}: {what}")))?;
         }
         Ok(())
     }
