@@ -43,8 +43,6 @@ embedded![
     "dpo-smollm2-hh-tiny",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
-    #[cfg(feature = "lm")]
-    "grpo-countdown-tiny",
     "monte-carlo-blackjack",
     "ppo-acrobot",
     "ppo-cartpole",
