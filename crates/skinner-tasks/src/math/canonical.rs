@@ -21,12 +21,14 @@ fn normal_form(given: &str, units: Units) -> Option<String> {
         found = *value;
     }
     let Answer::Value(value) = found else { return None };
-    let bare = match value {
-        Expr::Percent(inner) | Expr::Quantity(inner, _) if units == Units::Ignore => *inner,
-        other => other,
+    let (bare, unit) = match (value, units) {
+        (Expr::Percent(inner) | Expr::Quantity(inner, _), Units::Ignore) => (*inner, String::new()),
+        (Expr::Quantity(inner, unit), Units::Compare) => (*inner, format!(" {unit}")),
+        (other, _) => (other, String::new()),
     };
     let form = normal(&bare, &mut budget)?;
-    Some(form.as_constant().map_or_else(|| form.text(), |constant| constant.to_string()))
+    let text = form.as_constant().map_or_else(|| form.text(), |constant| constant.to_string());
+    Some(text + &unit)
 }
 
 #[cfg(test)]
