@@ -80,10 +80,11 @@ fn steps(trainer: &mut Trainer, count: u64) -> Vec<Metrics> {
 }
 
 /// A run to its end: what it logged with rewards, and what its monitor said.
-fn whole(reward: &str, held_out: &str) -> (Vec<Metrics>, Vec<String>) {
-    let mut trainer =
-        new(&config(), &task(&GrpoConfig::default(), reward, held_out), None).unwrap();
-    steps(&mut trainer, SFT_STEPS);
+fn whole(reward: &str, held_out: &str, imitation: u64) -> (Vec<Metrics>, Vec<String>) {
+    let mut task = task(&GrpoConfig::default(), reward, held_out);
+    task.sft = task.sft.map(|sft| TrainConfig { max_steps: imitation, ..sft });
+    let mut trainer = new(&config(), &task, None).unwrap();
+    steps(&mut trainer, imitation);
     let metrics = steps(&mut trainer, STEPS);
     (metrics, trainer.alarms().to_vec())
 }
@@ -94,7 +95,7 @@ fn mean(metrics: &[Metrics], name: &str) -> f64 {
 
 #[test]
 fn a_reward_for_a_letter_is_found_out() {
-    let (metrics, alarms) = whole(A_LETTER, THE_SUM);
+    let (metrics, alarms) = whole(A_LETTER, THE_SUM, SFT_STEPS);
     assert!(mean(&metrics[35..], "reward") > 0.9, "it is hacked");
     let found = alarms.iter().any(|alarm| alarm.contains("the verifier `sum`"));
     assert!(found, "{alarms:?}");
@@ -102,7 +103,7 @@ fn a_reward_for_a_letter_is_found_out() {
 
 #[test]
 fn a_reward_for_length_is_found_out() {
-    let (metrics, alarms) = whole(LONG, THE_SUM);
+    let (metrics, alarms) = whole(LONG, THE_SUM, SFT_STEPS);
     let (first, last) = (&metrics[..5], &metrics[35..]);
     let lengths = [first, last].map(|part| mean(part, "completions/mean_length"));
     assert!(lengths[1] > 2.0 * lengths[0], "{lengths:?}");
@@ -111,7 +112,7 @@ fn a_reward_for_length_is_found_out() {
 
 #[test]
 fn a_sound_reward_is_silent() {
-    let (metrics, alarms) = whole(THE_SUM, AGREES);
+    let (metrics, alarms) = whole(THE_SUM, AGREES, SFT_STEPS / 2);
     let (first, last) = (mean(&metrics[..5], "reward"), mean(&metrics[35..], "reward"));
     assert!(last > first, "{first} to {last}");
     assert_eq!(alarms, [""; 0]);
@@ -189,17 +190,14 @@ fn what_stops_learning_says_so() {
     assert!(trainer.warnings().iter().any(|warning| warning.contains(expected)));
     // No room for an end.
     task.config.max_completion_length = 2;
-    task.sft = task.sft.map(|sft| TrainConfig { max_steps: 60, ..sft });
+    task.monitor.patience = 1;
+    task.sft = task.sft.map(|sft| TrainConfig { max_steps: SFT_STEPS, ..sft });
     let mut trainer = new(&config(), &task, None).unwrap();
-    steps(&mut trainer, 66);
-    let cut =
-        trainer.alarms().iter().find(|alarm| alarm.contains("is cut at max_completion_length"));
-    assert!(
-        cut.is_some_and(|alarm| alarm.starts_with("since step 61: ")),
-        "{:?}",
-        trainer.alarms()
-    );
+    steps(&mut trainer, SFT_STEPS + 6);
+    let cut = |alarm: &String| alarm.contains("every completion is cut at max_completion_length");
+    assert!(trainer.alarms().iter().any(cut), "{:?}", trainer.alarms());
     // Steps so large that numbers overflow.
+    task.sft = task.sft.map(|sft| TrainConfig { max_steps: 5, ..sft });
     let wild = TrainConfig { learning_rate: 1e30, warmup_steps: 0, max_grad_norm: 0.0, ..config() };
     let mut trainer = new(&wild, &task, None).unwrap();
     let error = (0..40).find_map(|_| trainer.iteration().err()).unwrap().to_string();
