@@ -369,14 +369,18 @@ impl Run<'_> {
                 self.save()?;
                 bail!("stopped by its monitor: {why}");
             }
-            let mut metrics = self.trainer.iteration()?;
+            let began = Instant::now();
+            let Some(mut metrics) = self.trainer.evaluate_first(&interrupt::asked)? else {
+                return self.interrupted(started);
+            };
+            self.other_seconds += began.elapsed().as_secs_f64();
+            metrics.extend(&self.trainer.iteration()?);
             let step = self.trainer.step();
             self.save_reference()?;
             self.tell_alarms()?;
             let (first, steps) = self.trainer.phase(step);
             let eval_every = every(self.recipe.run.eval.every, steps, 10);
             let evaluates = (step - first).is_multiple_of(eval_every) && step < total;
-            // The step itself evaluates where reinforcement begins.
             let evaluated = metrics.get("eval_items").is_some();
             if evaluates {
                 self.evaluate_on_the_way(&mut metrics)?;

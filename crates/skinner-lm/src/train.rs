@@ -407,11 +407,12 @@ impl Trainer {
     /// A loss or gradient that is not finite; that optimizer step has changed nothing then. Completions that cannot
     /// be drawn or graded.
     pub fn iteration(&mut self) -> Result<Metrics, LmError> {
-        let imitates_only =
-            self.imitation.as_ref().is_some_and(|imitation| imitation.steps == self.total_steps);
-        if imitates_only && self.before.is_none() {
-            self.evaluate_before()?;
-        }
+        let mut metrics = self.evaluate_first(&|| false)?.unwrap_or_default();
+        metrics.extend(&self.one_step()?);
+        Ok(metrics)
+    }
+
+    fn one_step(&mut self) -> Result<Metrics, LmError> {
         if let Some(imitation) = &mut self.imitation
             && self.step < imitation.steps
         {
@@ -472,14 +473,10 @@ impl Trainer {
     /// One batch of completions and the steps on it.
     fn reinforce(&mut self) -> Result<Metrics, LmError> {
         let first = self.imitation.as_ref().map_or(0, |imitation| imitation.steps);
-        let mut metrics = Metrics::new();
         if self.step == first {
             self.learner.reset_optimizer();
             if self.keeps_reference {
                 self.learner.keep_reference()?;
-            }
-            if self.before.is_none() {
-                metrics.extend(&self.evaluate_before()?);
             }
         }
         let (step, total) = (self.step - first, self.total_steps - first);
@@ -488,14 +485,13 @@ impl Trainer {
         let dropout = self.dropout.child(self.step as u32);
         let Data::Grpo(data) = &mut self.data else { unreachable!("only such runs reinforce") };
         let checksum = (!data.monitor.moved).then(|| self.learner.checksum());
-        let (found, tokens) = data.iteration(
+        let (mut metrics, tokens) = data.iteration(
             &mut self.learner,
             &mut self.order,
             &self.config,
             (step, learning_rate as f32),
             &dropout,
         )?;
-        metrics.extend(&found);
         if let Some(before) = checksum.filter(|_| data.has_advantage && learning_rate > 0.0) {
             data.monitor.stepped(self.step + 1, self.learner.checksum() != before);
         }
@@ -504,12 +500,23 @@ impl Trainer {
         Ok(metrics)
     }
 
-    /// What is compared with in the end.
-    fn evaluate_before(&mut self) -> Result<Metrics, LmError> {
-        let found = self.evaluate_whole(&|| false, true)?.unwrap_or_default();
+    /// What the end of a run with rewards is compared with: an evaluation where reinforcement begins, or where the run
+    /// does if there is none. Nothing at other steps; `None` if `stop` asked. [`Trainer::iteration`] does it unless it
+    /// is done.
+    ///
+    /// # Errors
+    /// Completions that cannot be drawn.
+    pub fn evaluate_first(&mut self, stop: &dyn Fn() -> bool) -> Result<Option<Metrics>, LmError> {
+        let imitated = self.imitation.as_ref().map_or(0, |imitation| imitation.steps);
+        let first = if imitated < self.total_steps { imitated } else { 0 };
+        let due = matches!(self.data, Data::Grpo(_)) && self.step == first;
+        if !due || self.before.is_some() {
+            return Ok(Some(Metrics::new()));
+        }
+        let Some(found) = self.evaluate_whole(stop, true)? else { return Ok(None) };
         let known = found.iter().filter(|(_, value)| value.is_finite());
         self.before = Some(known.map(|(name, value)| (name.to_owned(), value)).collect());
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// How well the model does on the data kept for evaluation, or on a part of it where that takes long; `None`
