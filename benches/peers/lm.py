@@ -257,7 +257,7 @@ GROUPS = {
     "decode": ["transformers-decode", "llama-f16-decode", "llama-given-decode"],
     "prefill": ["transformers-prefill", "llama-f16-prefill"],
 }
-# Label, group, peer, its figure, ours. Of memory and of milliseconds, less is better.
+# Label, group, peer, its figure, ours. Of memory and of seconds, less is better.
 ROWS = [
     ("training, all weights, f32, tokens/s (PyTorch)",
      "train-f32", "torch-f32", "train/f32", "lm_train_tokens_per_second/f32"),
