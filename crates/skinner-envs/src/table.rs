@@ -1,6 +1,6 @@
 //! `Table-v0`: any finite Markov decision process, written down as a table.
 //!
-//! The table is the option `table`, in the form of [`MdpTable`](skinner_core::mdp::MdpTable). Without it, it is the recycling robot of
+//! The table is the option `table`, in the form of [`MdpTable`]. Without it, it is the recycling robot of
 //! the book: search for cans, wait for someone to bring one, or recharge.
 //!
 //! # Actions: `Discrete(actions)`
