@@ -41,6 +41,10 @@ embedded![
     "dpo-smollm2-hh",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh-tiny",
+    "dqn-cartpole",
+    "dqn-cartpole-no-replay",
+    "dqn-cartpole-no-target",
+    "dqn-cartpole-zoo",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
@@ -65,6 +69,7 @@ embedded![
     "reinforce-acrobot",
     "reinforce-cartpole",
     "reinforce-plain-cartpole",
+    "rainbow-cartpole",
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
     "sarsa-cliffwalking",

@@ -185,6 +185,41 @@ fn tables_and_traces_are_part_of_it() {
     }
 }
 
+/// So is what was remembered, its priorities, the noise, and moments and target networks.
+#[test]
+fn replay_and_priorities_are_part_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for recipe in ["dqn-cartpole", "rainbow-cartpole"] {
+        let whole = format!("whole-{recipe}");
+        let killed = format!("killed-{recipe}");
+        let args = |run_dir| {
+            let sets = [
+                "--set",
+                "total_steps=20_000",
+                "--set",
+                "buffer_size=5_000",
+                "--set",
+                "eval.episodes=2",
+            ];
+            [&["train", recipe, "--json", "--run-dir", run_dir][..], &sets].concat()
+        };
+        let expected = last_json(&run(dir.path(), &args(&whole)));
+        let mut child = start(dir.path(), &args(&killed));
+        let checkpoints = dir.path().join(&killed).join("checkpoints");
+        let began = Instant::now();
+        // Late enough that the buffer has begun to forget.
+        while !checkpoints.join("step-000000008000").exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "no checkpoints");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let resumed = last_json(&run(dir.path(), &[args(&killed), vec!["--resume"]].concat()));
+        assert_eq!(resumed["checkpoint_sha256"], expected["checkpoint_sha256"], "{recipe}");
+        same(&dir.path().join(&whole), &dir.path().join(&killed));
+    }
+}
+
 /// Until the file has a line.
 fn wait_for(path: &Path) {
     let began = Instant::now();
