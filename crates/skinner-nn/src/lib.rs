@@ -41,4 +41,4 @@ pub use kernels::{
 };
 pub use mlp::{Mlp, MlpTape};
 pub use network::Network;
-pub use optimizer::{Optimizer, OptimizerKind};
+pub use optimizer::{Optimizer, OptimizerKind, polyak};
