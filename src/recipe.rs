@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, ppo, reinforce, tabular};
+use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, dqn, ppo, reinforce, tabular};
 use skinner_core::running::RunningMoments;
 use skinner_core::wrappers::{ClipAction, FrameStack, Normalize, NormalizeConfig, RescaleAction};
 use skinner_core::{SeedSequence, Space, VecEnv};
@@ -252,6 +252,9 @@ impl Recipe {
             AlgorithmName::Ppo => {
                 AlgorithmConfig::Ppo(decode::<ppo::Config>(table, &also, origin)?)
             }
+            AlgorithmName::Dqn => {
+                AlgorithmConfig::Dqn(decode::<dqn::Config>(table, &also, origin)?)
+            }
             AlgorithmName::QLearning
             | AlgorithmName::DoubleQLearning
             | AlgorithmName::Sarsa
@@ -270,7 +273,7 @@ impl Recipe {
     fn validate(&self) -> anyhow::Result<()> {
         self.algorithm.validate()?;
         let wrappers = &self.run.wrappers;
-        if self.algorithm.policy().is_none() && *wrappers != Wrappers::default() {
+        if self.run.algorithm.tabular_method().is_some() && *wrappers != Wrappers::default() {
             bail!(
                 "wrappers do not go with {}: a table is learned from the environment's own observations and rewards",
                 self.run.algorithm.as_str()
@@ -347,12 +350,9 @@ impl Recipe {
 
     fn wrap(&self, mut envs: Box<dyn VecEnv>) -> anyhow::Result<Box<dyn VecEnv>> {
         let wrappers = &self.run.wrappers;
-        let squashed = self.algorithm.policy().is_some_and(|policy| {
-            policy.exploration == skinner_algos::Exploration::SquashedGaussian
-        });
         if matches!(envs.action_space(), Space::Box { .. }) {
             // A squashed policy acts in (-1, 1); any other one may leave the bounds.
-            envs = if wrappers.rescale_action || squashed {
+            envs = if wrappers.rescale_action || self.algorithm.acts_in_unit_box() {
                 Box::new(RescaleAction::new(envs)?)
             } else {
                 Box::new(ClipAction::new(envs)?)

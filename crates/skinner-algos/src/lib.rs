@@ -23,10 +23,12 @@
 //! ```
 
 pub mod a2c;
+pub mod dqn;
 mod episodes;
 mod error;
 mod evaluate;
 pub mod exploration;
+mod off_policy;
 mod on_policy;
 pub mod policy;
 pub mod ppo;
@@ -35,6 +37,7 @@ pub mod tabular;
 
 pub use error::AlgoError;
 pub use evaluate::{evaluate, evaluate_until};
+pub use off_policy::NetworkConfig;
 pub use on_policy::{OnPolicy, STREAM_ENVS, STREAM_EVAL};
 pub use policy::{ActionBatch, Exploration, Greedy, Policy, PolicyConfig};
 pub use tabular::{GreedyTable, TableLearner};
@@ -55,6 +58,8 @@ pub enum AlgorithmName {
     A2c,
     /// [`ppo`]
     Ppo,
+    /// [`dqn`]
+    Dqn,
     /// [`tabular`], towards the best next action
     QLearning,
     /// [`tabular`], with two tables
@@ -69,10 +74,11 @@ pub enum AlgorithmName {
 
 impl AlgorithmName {
     /// All algorithms.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Reinforce,
         Self::A2c,
         Self::Ppo,
+        Self::Dqn,
         Self::QLearning,
         Self::DoubleQLearning,
         Self::Sarsa,
@@ -86,6 +92,7 @@ impl AlgorithmName {
             Self::Reinforce => "reinforce",
             Self::A2c => "a2c",
             Self::Ppo => "ppo",
+            Self::Dqn => "dqn",
             Self::QLearning => "q_learning",
             Self::DoubleQLearning => "double_q_learning",
             Self::Sarsa => "sarsa",
@@ -102,6 +109,9 @@ impl AlgorithmName {
             }
             Self::A2c => "synchronous advantage actor-critic (Mnih et al. 2016)",
             Self::Ppo => "proximal policy optimisation (Schulman et al. 2017)",
+            Self::Dqn => {
+                "deep Q-learning; double, dueling, prioritised, C51, QR-DQN, Rainbow (Mnih et al. 2015)"
+            }
             Self::QLearning => "a table of the best action's value; n steps, traces (Watkins 1989)",
             Self::DoubleQLearning => "Q-learning without its optimism (van Hasselt 2010)",
             Self::Sarsa => {
@@ -117,7 +127,7 @@ impl AlgorithmName {
     /// What a table is learned towards, of the algorithms that have one.
     pub fn tabular_method(self) -> Option<Method> {
         match self {
-            Self::Reinforce | Self::A2c | Self::Ppo => None,
+            Self::Reinforce | Self::A2c | Self::Ppo | Self::Dqn => None,
             Self::QLearning => Some(Method::QLearning),
             Self::DoubleQLearning => Some(Method::DoubleQLearning),
             Self::Sarsa => Some(Method::Sarsa),
@@ -137,6 +147,8 @@ pub enum AlgorithmConfig {
     A2c(a2c::Config),
     /// [`ppo::Config`]
     Ppo(ppo::Config),
+    /// [`dqn::Config`]
+    Dqn(dqn::Config),
     /// [`tabular::Config`]
     Tabular(tabular::Config),
 }
@@ -148,6 +160,7 @@ impl AlgorithmConfig {
             Self::Reinforce(_) => AlgorithmName::Reinforce,
             Self::A2c(_) => AlgorithmName::A2c,
             Self::Ppo(_) => AlgorithmName::Ppo,
+            Self::Dqn(_) => AlgorithmName::Dqn,
             Self::Tabular(config) => match config.method {
                 Method::QLearning => AlgorithmName::QLearning,
                 Method::DoubleQLearning => AlgorithmName::DoubleQLearning,
@@ -164,6 +177,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.num_envs,
             Self::A2c(config) => config.num_envs,
             Self::Ppo(config) => config.num_envs,
+            Self::Dqn(config) => config.num_envs,
             Self::Tabular(_) => 1,
         }
     }
@@ -174,6 +188,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.total_steps,
             Self::A2c(config) => config.total_steps,
             Self::Ppo(config) => config.total_steps,
+            Self::Dqn(config) => config.total_steps,
             Self::Tabular(config) => config.total_steps,
         }
     }
@@ -184,18 +199,24 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.gamma,
             Self::A2c(config) => config.gamma,
             Self::Ppo(config) => config.gamma,
+            Self::Dqn(config) => config.gamma,
             Self::Tabular(config) => config.gamma,
         }
     }
 
-    /// The configuration of the policy, of the algorithms that have a network.
+    /// The configuration of the policy, of the algorithms that learn one from rollouts.
     pub fn policy(&self) -> Option<&PolicyConfig> {
         match self {
             Self::Reinforce(config) => Some(&config.policy),
             Self::A2c(config) => Some(&config.policy),
             Self::Ppo(config) => Some(&config.policy),
-            Self::Tabular(_) => None,
+            Self::Dqn(_) | Self::Tabular(_) => None,
         }
+    }
+
+    /// Whether actions are always in [-1, 1], to be rescaled to the bounds of the environment.
+    pub fn acts_in_unit_box(&self) -> bool {
+        self.policy().is_some_and(|policy| policy.exploration == Exploration::SquashedGaussian)
     }
 
     /// Checks every hyper-parameter.
@@ -207,6 +228,7 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => config.validate(),
             Self::A2c(config) => config.validate(),
             Self::Ppo(config) => config.validate(),
+            Self::Dqn(config) => config.validate(),
             Self::Tabular(config) => config.validate(),
         }
     }
@@ -220,6 +242,8 @@ pub enum Algorithm {
     A2c(a2c::A2c),
     /// [`ppo::Ppo`]
     Ppo(ppo::Ppo),
+    /// [`dqn::Dqn`]
+    Dqn(Box<dqn::Dqn>),
     /// [`tabular::TableLearner`]
     Tabular(Box<TableLearner>),
 }
@@ -243,6 +267,7 @@ impl Algorithm {
             }
             AlgorithmConfig::A2c(config) => Self::A2c(a2c::A2c::new(config, envs, seed)?),
             AlgorithmConfig::Ppo(config) => Self::Ppo(ppo::Ppo::new(config, envs, seed)?),
+            AlgorithmConfig::Dqn(config) => Self::Dqn(Box::new(dqn::Dqn::new(config, envs, seed)?)),
             AlgorithmConfig::Tabular(config) => {
                 Self::Tabular(Box::new(TableLearner::new(config, envs, seed)?))
             }
@@ -258,6 +283,7 @@ impl Algorithm {
             Self::Reinforce(algorithm) => algorithm.iteration(envs),
             Self::A2c(algorithm) => algorithm.iteration(envs),
             Self::Ppo(algorithm) => algorithm.iteration(envs),
+            Self::Dqn(algorithm) => algorithm.iteration(envs),
             Self::Tabular(algorithm) => algorithm.iteration(envs),
         }
     }
@@ -268,17 +294,18 @@ impl Algorithm {
             Self::Reinforce(algorithm) => algorithm.finished(),
             Self::A2c(algorithm) => algorithm.finished(),
             Self::Ppo(algorithm) => algorithm.finished(),
+            Self::Dqn(algorithm) => algorithm.finished(),
             Self::Tabular(algorithm) => algorithm.finished(),
         }
     }
 
-    /// The policy and its experience, of the algorithms that have a network.
+    /// The policy and its experience, of the algorithms that learn from rollouts.
     pub fn learner(&self) -> Option<&OnPolicy> {
         match self {
             Self::Reinforce(algorithm) => Some(&algorithm.learner),
             Self::A2c(algorithm) => Some(&algorithm.learner),
             Self::Ppo(algorithm) => Some(&algorithm.learner),
-            Self::Tabular(_) => None,
+            Self::Dqn(_) | Self::Tabular(_) => None,
         }
     }
 
@@ -286,60 +313,48 @@ impl Algorithm {
     pub fn table(&self) -> Option<&TableLearner> {
         match self {
             Self::Tabular(algorithm) => Some(algorithm),
-            Self::Reinforce(_) | Self::A2c(_) | Self::Ppo(_) => None,
+            Self::Reinforce(_) | Self::A2c(_) | Self::Ppo(_) | Self::Dqn(_) => None,
         }
     }
 
-    /// What both kinds can do.
-    fn agent(&self) -> Agent<'_> {
+    fn agent(&self) -> &dyn Agent {
         match self {
-            Self::Reinforce(algorithm) => Agent::Network(&algorithm.learner),
-            Self::A2c(algorithm) => Agent::Network(&algorithm.learner),
-            Self::Ppo(algorithm) => Agent::Network(&algorithm.learner),
-            Self::Tabular(algorithm) => Agent::Table(algorithm),
+            Self::Reinforce(algorithm) => &algorithm.learner,
+            Self::A2c(algorithm) => &algorithm.learner,
+            Self::Ppo(algorithm) => &algorithm.learner,
+            Self::Dqn(algorithm) => &**algorithm,
+            Self::Tabular(algorithm) => &**algorithm,
+        }
+    }
+
+    fn agent_mut(&mut self) -> &mut dyn Agent {
+        match self {
+            Self::Reinforce(algorithm) => &mut algorithm.learner,
+            Self::A2c(algorithm) => &mut algorithm.learner,
+            Self::Ppo(algorithm) => &mut algorithm.learner,
+            Self::Dqn(algorithm) => &mut **algorithm,
+            Self::Tabular(algorithm) => &mut **algorithm,
         }
     }
 
     /// The policy without its exploration, as it is at present.
     pub fn greedy(&self) -> Box<dyn Greedy + '_> {
-        match self.agent() {
-            Agent::Network(learner) => Box::new(&learner.policy),
-            Agent::Table(table) => Box::new(table.greedy()),
-        }
+        self.agent().greedy()
     }
 
     /// Environment steps so far, over all environments.
     pub fn env_steps(&self) -> u64 {
-        match self.agent() {
-            Agent::Network(learner) => learner.env_steps(),
-            Agent::Table(table) => table.env_steps(),
-        }
+        self.agent().env_steps()
     }
 
     /// What looks like a mistake rather than a hard task: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        match self.agent() {
-            Agent::Network(learner) => learner.warnings(),
-            Agent::Table(table) => table.warnings(),
-        }
+        self.agent().warnings()
     }
 
     /// What was learned: a network's parameters, or a table (rounded; [`save`](Self::save) has all its bits).
     pub fn arrays(&self) -> Vec<NamedArray<'_>> {
-        match self.agent() {
-            Agent::Network(learner) => {
-                let policy = &learner.policy;
-                let arrays = policy.network().arrays().into_iter();
-                arrays
-                    .map(|(name, shape, place)| (name, shape, policy.params[place].into()))
-                    .collect()
-            }
-            Agent::Table(table) => {
-                let values: Vec<f32> = table.q_values().iter().map(|&value| value as f32).collect();
-                let shape = vec![values.len() / table.num_actions(), table.num_actions()];
-                vec![("q_table".to_owned(), shape, values.into())]
-            }
-        }
+        self.agent().arrays()
     }
 
     /// Everything beside [`arrays`](Self::arrays) and environments that continues the run exactly.
@@ -347,10 +362,7 @@ impl Algorithm {
     /// # Errors
     /// If it cannot be encoded.
     pub fn save(&self) -> Result<Vec<u8>, AlgoError> {
-        match self.agent() {
-            Agent::Network(learner) => learner.save(),
-            Agent::Table(table) => table.save(),
-        }
+        self.agent().save()
     }
 
     /// Continues from the arrays, one after the other, and what [`save`](Self::save) gave.
@@ -358,17 +370,72 @@ impl Algorithm {
     /// # Errors
     /// If they do not fit the configuration.
     pub fn load(&mut self, params: Vec<f32>, state: &[u8]) -> Result<(), AlgoError> {
-        match self {
-            Self::Reinforce(algorithm) => algorithm.learner.load(params, state),
-            Self::A2c(algorithm) => algorithm.learner.load(params, state),
-            Self::Ppo(algorithm) => algorithm.learner.load(params, state),
-            Self::Tabular(algorithm) => algorithm.load(state),
-        }
+        self.agent_mut().load(params, state)
     }
 }
 
-/// The two kinds of agents.
-enum Agent<'a> {
-    Network(&'a OnPolicy),
-    Table(&'a TableLearner),
+/// What every kind of agent can do beside learning; [`Algorithm`] documents it.
+pub(crate) trait Agent {
+    fn greedy(&self) -> Box<dyn Greedy + '_>;
+    fn env_steps(&self) -> u64;
+    fn warnings(&self) -> Vec<String>;
+    fn arrays(&self) -> Vec<NamedArray<'_>>;
+    fn save(&self) -> Result<Vec<u8>, AlgoError>;
+    fn load(&mut self, params: Vec<f32>, state: &[u8]) -> Result<(), AlgoError>;
+}
+
+impl Agent for OnPolicy {
+    fn greedy(&self) -> Box<dyn Greedy + '_> {
+        Box::new(&self.policy)
+    }
+
+    fn env_steps(&self) -> u64 {
+        self.env_steps()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings()
+    }
+
+    fn arrays(&self) -> Vec<NamedArray<'_>> {
+        let arrays = self.policy.network().arrays().into_iter();
+        let params = &self.policy.params;
+        arrays.map(|(name, shape, place)| (name, shape, params[place].into())).collect()
+    }
+
+    fn save(&self) -> Result<Vec<u8>, AlgoError> {
+        self.save()
+    }
+
+    fn load(&mut self, params: Vec<f32>, state: &[u8]) -> Result<(), AlgoError> {
+        self.load(params, state)
+    }
+}
+
+impl Agent for TableLearner {
+    fn greedy(&self) -> Box<dyn Greedy + '_> {
+        Box::new(self.greedy())
+    }
+
+    fn env_steps(&self) -> u64 {
+        self.env_steps()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings()
+    }
+
+    fn arrays(&self) -> Vec<NamedArray<'_>> {
+        let values: Vec<f32> = self.q_values().iter().map(|&value| value as f32).collect();
+        let shape = vec![values.len() / self.num_actions(), self.num_actions()];
+        vec![("q_table".to_owned(), shape, values.into())]
+    }
+
+    fn save(&self) -> Result<Vec<u8>, AlgoError> {
+        self.save()
+    }
+
+    fn load(&mut self, _params: Vec<f32>, state: &[u8]) -> Result<(), AlgoError> {
+        self.load(state)
+    }
 }

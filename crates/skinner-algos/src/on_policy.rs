@@ -10,7 +10,7 @@ use crate::error::AlgoError;
 use crate::policy::{ActionBatch, Policy, PolicyConfig};
 
 /// Keys of the random streams below a run's seed.
-const STREAM_WEIGHTS: u32 = 0;
+pub(crate) const STREAM_WEIGHTS: u32 = 0;
 pub(crate) const STREAM_TRAINING: u32 = 1;
 /// The stream of the training environments below a run's seed.
 pub const STREAM_ENVS: u32 = 2;
@@ -50,7 +50,7 @@ pub(crate) struct State {
 }
 
 /// A number that changes when any of the weights does (FNV-1a over their bits).
-fn fingerprint(params: &[f32]) -> u64 {
+pub(crate) fn fingerprint(params: &[f32]) -> u64 {
     let mix = |hash: u64, x: &f32| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3);
     params.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }

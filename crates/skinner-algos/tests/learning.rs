@@ -1,8 +1,8 @@
 //! Learning tests: each algorithm reaches a known optimum in seconds, with a fixed seed.
 
 use skinner_algos::{
-    AlgoError, Algorithm, AlgorithmConfig, Exploration, PolicyConfig, STREAM_ENVS, STREAM_EVAL,
-    a2c, evaluate, ppo, reinforce,
+    AlgoError, Algorithm, AlgorithmConfig, Exploration, NetworkConfig, PolicyConfig, STREAM_ENVS,
+    STREAM_EVAL, a2c, dqn, evaluate, exploration::ExplorationConfig, ppo, reinforce,
 };
 use skinner_core::wrappers::{ClipAction, RescaleAction};
 use skinner_core::{
@@ -53,6 +53,42 @@ fn ppo_config(total_steps: u64) -> ppo::Config {
     }
 }
 
+fn dqn_config(total_steps: u64) -> dqn::Config {
+    dqn::Config {
+        total_steps,
+        num_envs: 2,
+        learning_rate: 1e-3,
+        buffer_size: 10_000,
+        learning_starts: 500,
+        batch_size: 32,
+        train_frequency: 2,
+        target_network_frequency: 200,
+        network: NetworkConfig { hidden_sizes: vec![32, 32], ..NetworkConfig::default() },
+        ..dqn::Config::default()
+    }
+}
+
+/// Everything at once.
+fn rainbow_config(total_steps: u64) -> dqn::Config {
+    dqn::Config {
+        double: true,
+        dueling: true,
+        n_steps: 3,
+        prioritized: true,
+        returns: dqn::Returns::Categorical,
+        num_atoms: 21,
+        v_min: -10.0,
+        v_max: 110.0,
+        noisy: true,
+        exploration: ExplorationConfig {
+            epsilon: 0.0,
+            epsilon_end: 0.0,
+            ..ExplorationConfig::default()
+        },
+        ..dqn_config(total_steps)
+    }
+}
+
 fn every_algorithm(total_steps: u64) -> Vec<AlgorithmConfig> {
     let plain_reinforce = reinforce::Config {
         total_steps,
@@ -72,6 +108,8 @@ fn every_algorithm(total_steps: u64) -> Vec<AlgorithmConfig> {
         }),
         AlgorithmConfig::Reinforce(reinforce::Config { baseline, ..plain_reinforce.clone() }),
         AlgorithmConfig::Reinforce(plain_reinforce),
+        AlgorithmConfig::Dqn(dqn_config(total_steps)),
+        AlgorithmConfig::Dqn(rainbow_config(total_steps)),
     ]
 }
 
@@ -113,6 +151,46 @@ fn identity_is_learned_with_every_switch() {
     for config in variants {
         let described = format!("{config:?}");
         let reached = train(&AlgorithmConfig::Ppo(config), "Identity-v0", plain, 1);
+        assert!(reached > 99.0, "{reached} with {described}");
+    }
+}
+
+/// Each switch of DQN alone.
+#[test]
+fn identity_is_learned_with_every_switch_of_dqn() {
+    let base = dqn_config(15_000);
+    let still =
+        ExplorationConfig { epsilon: 0.0, epsilon_end: 0.0, ..ExplorationConfig::default() };
+    let boltzmann = ExplorationConfig {
+        kind: skinner_algos::exploration::ExplorationKind::Boltzmann,
+        ..ExplorationConfig::default()
+    };
+    let quantiles = dqn::Config { returns: dqn::Returns::Quantiles, num_atoms: 11, ..base.clone() };
+    let categorical = dqn::Config {
+        returns: dqn::Returns::Categorical,
+        num_atoms: 21,
+        v_min: -10.0,
+        v_max: 110.0,
+        ..base.clone()
+    };
+    let online = NetworkConfig { orthogonal_init: true, ..base.network.clone() };
+    let variants = [
+        dqn::Config { double: true, ..base.clone() },
+        dqn::Config { dueling: true, ..base.clone() },
+        dqn::Config { prioritized: true, ..base.clone() },
+        dqn::Config { n_steps: 5, ..base.clone() },
+        dqn::Config { noisy: true, exploration: still, ..base.clone() },
+        dqn::Config { exploration: boltzmann, ..base.clone() },
+        dqn::Config { target_network: false, gamma: 0.5, ..base.clone() },
+        dqn::Config { tau: 0.05, target_network_frequency: 4, ..base.clone() },
+        dqn::Config { huber_delta: f64::INFINITY, network: online, ..base },
+        dqn::Config { dueling: true, double: true, ..quantiles.clone() },
+        quantiles,
+        categorical,
+    ];
+    for config in variants {
+        let described = format!("{config:?}");
+        let reached = train(&AlgorithmConfig::Dqn(config), "Identity-v0", plain, 1);
         assert!(reached > 99.0, "{reached} with {described}");
     }
 }
@@ -304,11 +382,13 @@ fn a_time_limit_is_not_an_end() {
         while !algorithm.finished() {
             algorithm.iteration(envs.as_mut()).unwrap();
         }
-        algorithm
-            .learner()
-            .unwrap()
-            .policy
-            .values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
+        match &algorithm {
+            Algorithm::Dqn(dqn) => dqn.q_values(&[1.0])[0],
+            other => {
+                let policy = &other.learner().unwrap().policy;
+                policy.values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
+            }
+        }
     };
     let ppo = ppo::Config { total_steps: 200_000, gamma: 0.98, ..ppo_config(0) };
     let a2c = a2c::Config {
@@ -318,14 +398,42 @@ fn a_time_limit_is_not_an_end() {
         learning_rate_schedule: skinner_core::Schedule::Linear,
         ..a2c::Config::default()
     };
-    for config in [AlgorithmConfig::Ppo(ppo), AlgorithmConfig::A2c(a2c)] {
+    let dqn = dqn::Config {
+        gamma: 0.98,
+        target_network_frequency: 20,
+        // The mean of its targets; a bounded error would lead to something nearer to their median.
+        huber_delta: f64::INFINITY,
+        learning_rate_schedule: skinner_core::Schedule::Linear,
+        ..dqn_config(30_000)
+    };
+    let three_steps = dqn::Config { n_steps: 3, prioritized: true, double: true, ..dqn.clone() };
+    let quantiles = dqn::Config {
+        returns: dqn::Returns::Quantiles,
+        num_atoms: 5,
+        huber_delta: 1.0,
+        ..dqn.clone()
+    };
+    // What merged ends lead to is less than this: quantiles do not give up what is likely.
+    let configs = [
+        (AlgorithmConfig::Ppo(ppo), 20.0),
+        (AlgorithmConfig::A2c(a2c), 20.0),
+        (AlgorithmConfig::Dqn(dqn), 20.0),
+        (AlgorithmConfig::Dqn(three_steps), 20.0),
+        (AlgorithmConfig::Dqn(quantiles), 40.0),
+    ];
+    for (config, merged) in configs {
         for limit in [7, 100] {
             let value = value_after_training(limit, false, &config);
             assert!((value - 50.0).abs() < 1.0, "{:?}, limit {limit}: {value}", config.name());
         }
         let value = value_after_training(7, true, &config);
-        assert!(value < 20.0, "{:?}, merged: {value}", config.name());
+        assert!(value < merged, "{:?}, merged: {value}", config.name());
     }
+}
+
+/// All that was learned, as a checkpoint holds it.
+fn params(algorithm: &Algorithm) -> Vec<f32> {
+    algorithm.arrays().into_iter().flat_map(|(_, _, data)| data.into_owned()).collect()
 }
 
 #[test]
@@ -345,21 +453,19 @@ fn a_resumed_run_goes_on_identically() {
             all
         };
         let (mut algorithm, mut training) = fresh();
-        for _ in 0..5 {
+        // Off-policy algorithms have made a few hundred updates then.
+        let on_policy = algorithm.learner().is_some();
+        for _ in 0..if on_policy { 5 } else { 400 } {
             algorithm.iteration(training.as_mut()).unwrap();
         }
-        let (params, state) =
-            (algorithm.learner().unwrap().policy.params.clone(), algorithm.save().unwrap());
+        let (before, state) = (params(&algorithm), algorithm.save().unwrap());
         let env_state = training.save().unwrap();
         let expected = finish(&mut algorithm, training.as_mut());
         let (mut again, mut training) = fresh();
-        again.load(params, &state).unwrap();
+        again.load(before, &state).unwrap();
         training.load(&env_state).unwrap();
         assert_eq!(finish(&mut again, training.as_mut()), expected);
-        assert_eq!(
-            again.learner().unwrap().policy.params,
-            algorithm.learner().unwrap().policy.params
-        );
+        assert_eq!(params(&again), params(&algorithm));
         assert_eq!(again.save().unwrap(), algorithm.save().unwrap());
     }
 }

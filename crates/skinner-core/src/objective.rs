@@ -6,13 +6,14 @@
 //! number of rows of the whole (mini)batch: a batch may thus be split in parts without changing the
 //! sum. Losses are minimised.
 //!
-//! The terms of control are in this module; [`tokens`] has those of language modelling,
+//! The terms of policy gradients are in this module, those of action values in [`q_learning`]; [`tokens`] has those of language modelling,
 //! [`preference`] DPO and its family, [`unpaired`] KTO and reward models, [`grpo`] the policy losses of
 //! reinforcement learning with sampled completions, [`kl`] their distance from a reference.
 
 pub mod grpo;
 pub mod kl;
 pub mod preference;
+pub mod q_learning;
 pub mod tokens;
 pub mod unpaired;
 

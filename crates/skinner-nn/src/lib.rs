@@ -30,7 +30,9 @@ mod kernels;
 pub mod matrix;
 mod mlp;
 mod network;
+mod noisy;
 mod optimizer;
+mod q_network;
 mod simd;
 pub mod team;
 
@@ -39,6 +41,8 @@ pub use adamw::{AdamW, AdamWConfig, gradient_norm};
 pub use kernels::{
     Activation, InstructionSet, available_instruction_sets, instruction_set, multiply_add_peak,
 };
-pub use mlp::{Mlp, MlpTape};
+pub use mlp::{LayerPlace, Mlp, MlpTape};
 pub use network::Network;
+pub use noisy::Noisy;
 pub use optimizer::{Optimizer, OptimizerKind, polyak};
+pub use q_network::{QNetwork, QNetworkShape, QTape};

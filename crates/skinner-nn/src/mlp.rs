@@ -35,6 +35,19 @@ impl Layer {
     }
 }
 
+/// Sizes of a layer, and where its parameters are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerPlace {
+    /// Width of what comes in.
+    pub inputs: usize,
+    /// Width of what goes out.
+    pub outputs: usize,
+    /// Place of the weight `[inputs, outputs]`.
+    pub weight: Range<usize>,
+    /// Place of the bias `[outputs]`.
+    pub bias: Range<usize>,
+}
+
 /// Activations of every layer, and gradients on their way back.
 #[derive(Clone, Debug, Default)]
 pub struct MlpTape {
@@ -114,6 +127,18 @@ impl Mlp {
             arrays.push((format!("{prefix}.{i}.bias"), vec![layer.outputs], layer.bias.clone()));
         }
         arrays
+    }
+
+    /// Every layer's place where the parameters begin at `start`.
+    pub fn layer_places(&self, start: usize) -> Vec<LayerPlace> {
+        let moved = |range: &Range<usize>| start + range.start..start + range.end;
+        let place = |layer: &Layer| LayerPlace {
+            inputs: layer.inputs,
+            outputs: layer.outputs,
+            weight: moved(&layer.weight),
+            bias: moved(&layer.bias),
+        };
+        self.layers.iter().map(place).collect()
     }
 
     /// Orthogonal weights (Saxe et al. 2014) scaled by `hidden_gain`, the last layer's by `last_gain`;

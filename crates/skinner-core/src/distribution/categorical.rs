@@ -145,7 +145,8 @@ fn negative_entropy<F: Real>(log_probs: &[F], probs: &[F]) -> F {
     log_probs.iter().zip(probs).map(|(&l, &p)| p * finite(l)).sum()
 }
 
-fn log_softmax<F: Real>(logits: &mut [F], probs: &mut [F]) {
+/// Turns one row of logits into log-probabilities, and writes the probabilities.
+pub fn log_softmax<F: Real>(logits: &mut [F], probs: &mut [F]) {
     let max = logits.iter().copied().fold(F::NEG_INFINITY, F::max);
     let mut sum = F::ZERO;
     for (z, p) in logits.iter_mut().zip(probs.iter_mut()) {
@@ -159,6 +160,12 @@ fn log_softmax<F: Real>(logits: &mut [F], probs: &mut [F]) {
         *z -= log_sum;
         *p *= scale;
     }
+}
+
+/// Turns a gradient in one row of log-probabilities into that in its logits: `d_j - p_j Σ_k d_k`.
+pub fn log_softmax_backward<F: Real>(probs: &[F], d_log_probs: &mut [F]) {
+    let sum: F = d_log_probs.iter().copied().sum();
+    d_log_probs.iter_mut().zip(probs).for_each(|(d, &p)| *d -= p * sum);
 }
 
 #[cfg(test)]
@@ -187,6 +194,18 @@ mod tests {
             let (log_prob, entropy) = (dist.log_prob(&ACTIONS), dist.entropy());
             d.copy_from_slice(&dist.backward(&ACTIONS, &weight, &bonus));
             (0..2).map(|i| weight[i] * log_prob[i] + bonus[i] * entropy[i]).sum()
+        });
+    }
+
+    #[test]
+    fn log_softmax_by_difference() {
+        let weight = [0.7, -1.3, 0.2];
+        check_gradient(&LOGITS[..3], |logits, d| {
+            let (mut log_probs, mut probs) = (logits.to_vec(), [0.0; 3]);
+            log_softmax(&mut log_probs, &mut probs);
+            d.copy_from_slice(&weight);
+            log_softmax_backward(&probs, d);
+            log_probs.iter().zip(weight).map(|(l, w)| l * w).sum()
         });
     }
 

@@ -6,7 +6,7 @@ mod gaussian;
 mod squashed;
 mod state_dependent;
 
-pub use categorical::Categorical;
+pub use categorical::{Categorical, log_softmax, log_softmax_backward};
 pub use gaussian::{Gaussian, GaussianGradient};
 pub use squashed::SquashedGaussian;
 pub use state_dependent::{StateDependentNoise, state_dependent_std, state_dependent_std_backward};
