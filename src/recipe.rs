@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, dqn, ppo, reinforce, tabular};
+use skinner_algos::{AlgorithmConfig, AlgorithmName, a2c, dqn, ppo, reinforce, sac, tabular, td3};
 use skinner_core::running::RunningMoments;
 use skinner_core::wrappers::{ClipAction, FrameStack, Normalize, NormalizeConfig, RescaleAction};
 use skinner_core::{SeedSequence, Space, VecEnv};
@@ -259,6 +259,19 @@ impl Recipe {
             }
             AlgorithmName::Dqn => {
                 AlgorithmConfig::Dqn(decode::<dqn::Config>(table, &also, origin)?)
+            }
+            AlgorithmName::Sac => {
+                AlgorithmConfig::Sac(decode::<sac::Config>(table, &also, origin)?)
+            }
+            AlgorithmName::Td3 => {
+                AlgorithmConfig::Td3(decode::<td3::Config>(table, &also, origin)?)
+            }
+            AlgorithmName::Ddpg => {
+                // The same keys with other defaults.
+                let mut all = Table::try_from(td3::Config::ddpg())?;
+                all.extend(table);
+                let config = decode::<td3::Config>(all, &also, origin)?;
+                AlgorithmConfig::Td3(td3::Config { method: td3::Method::Ddpg, ..config })
             }
             AlgorithmName::QLearning
             | AlgorithmName::DoubleQLearning

@@ -33,7 +33,10 @@ mod on_policy;
 pub mod policy;
 pub mod ppo;
 pub mod reinforce;
+pub mod sac;
 pub mod tabular;
+pub mod td3;
+mod trained;
 
 pub use error::AlgoError;
 pub use evaluate::{evaluate, evaluate_until};
@@ -60,6 +63,12 @@ pub enum AlgorithmName {
     Ppo,
     /// [`dqn`]
     Dqn,
+    /// [`sac`]
+    Sac,
+    /// [`td3`]
+    Td3,
+    /// [`td3`], with one critic and without delay and smoothing
+    Ddpg,
     /// [`tabular`], towards the best next action
     QLearning,
     /// [`tabular`], with two tables
@@ -74,11 +83,14 @@ pub enum AlgorithmName {
 
 impl AlgorithmName {
     /// All algorithms.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Reinforce,
         Self::A2c,
         Self::Ppo,
         Self::Dqn,
+        Self::Sac,
+        Self::Td3,
+        Self::Ddpg,
         Self::QLearning,
         Self::DoubleQLearning,
         Self::Sarsa,
@@ -93,6 +105,9 @@ impl AlgorithmName {
             Self::A2c => "a2c",
             Self::Ppo => "ppo",
             Self::Dqn => "dqn",
+            Self::Sac => "sac",
+            Self::Td3 => "td3",
+            Self::Ddpg => "ddpg",
             Self::QLearning => "q_learning",
             Self::DoubleQLearning => "double_q_learning",
             Self::Sarsa => "sarsa",
@@ -112,6 +127,13 @@ impl AlgorithmName {
             Self::Dqn => {
                 "deep Q-learning; double, dueling, prioritised, C51, QR-DQN, Rainbow (Mnih et al. 2015)"
             }
+            Self::Sac => {
+                "soft actor-critic, for continuous and discrete actions (Haarnoja et al. 2018)"
+            }
+            Self::Td3 => {
+                "deterministic actor, twin critics, delay, smoothing (Fujimoto et al. 2018)"
+            }
+            Self::Ddpg => "deterministic actor and one critic (Lillicrap et al. 2016)",
             Self::QLearning => "a table of the best action's value; n steps, traces (Watkins 1989)",
             Self::DoubleQLearning => "Q-learning without its optimism (van Hasselt 2010)",
             Self::Sarsa => {
@@ -127,7 +149,13 @@ impl AlgorithmName {
     /// What a table is learned towards, of the algorithms that have one.
     pub fn tabular_method(self) -> Option<Method> {
         match self {
-            Self::Reinforce | Self::A2c | Self::Ppo | Self::Dqn => None,
+            Self::Reinforce
+            | Self::A2c
+            | Self::Ppo
+            | Self::Dqn
+            | Self::Sac
+            | Self::Td3
+            | Self::Ddpg => None,
             Self::QLearning => Some(Method::QLearning),
             Self::DoubleQLearning => Some(Method::DoubleQLearning),
             Self::Sarsa => Some(Method::Sarsa),
@@ -149,6 +177,10 @@ pub enum AlgorithmConfig {
     Ppo(ppo::Config),
     /// [`dqn::Config`]
     Dqn(dqn::Config),
+    /// [`sac::Config`]
+    Sac(sac::Config),
+    /// [`td3::Config`]
+    Td3(td3::Config),
     /// [`tabular::Config`]
     Tabular(tabular::Config),
 }
@@ -161,6 +193,11 @@ impl AlgorithmConfig {
             Self::A2c(_) => AlgorithmName::A2c,
             Self::Ppo(_) => AlgorithmName::Ppo,
             Self::Dqn(_) => AlgorithmName::Dqn,
+            Self::Sac(_) => AlgorithmName::Sac,
+            Self::Td3(config) => match config.method {
+                td3::Method::Td3 => AlgorithmName::Td3,
+                td3::Method::Ddpg => AlgorithmName::Ddpg,
+            },
             Self::Tabular(config) => match config.method {
                 Method::QLearning => AlgorithmName::QLearning,
                 Method::DoubleQLearning => AlgorithmName::DoubleQLearning,
@@ -178,6 +215,8 @@ impl AlgorithmConfig {
             Self::A2c(config) => config.num_envs,
             Self::Ppo(config) => config.num_envs,
             Self::Dqn(config) => config.num_envs,
+            Self::Sac(config) => config.num_envs,
+            Self::Td3(config) => config.num_envs,
             Self::Tabular(_) => 1,
         }
     }
@@ -189,6 +228,8 @@ impl AlgorithmConfig {
             Self::A2c(config) => config.total_steps,
             Self::Ppo(config) => config.total_steps,
             Self::Dqn(config) => config.total_steps,
+            Self::Sac(config) => config.total_steps,
+            Self::Td3(config) => config.total_steps,
             Self::Tabular(config) => config.total_steps,
         }
     }
@@ -200,6 +241,8 @@ impl AlgorithmConfig {
             Self::A2c(config) => config.gamma,
             Self::Ppo(config) => config.gamma,
             Self::Dqn(config) => config.gamma,
+            Self::Sac(config) => config.gamma,
+            Self::Td3(config) => config.gamma,
             Self::Tabular(config) => config.gamma,
         }
     }
@@ -210,13 +253,14 @@ impl AlgorithmConfig {
             Self::Reinforce(config) => Some(&config.policy),
             Self::A2c(config) => Some(&config.policy),
             Self::Ppo(config) => Some(&config.policy),
-            Self::Dqn(_) | Self::Tabular(_) => None,
+            Self::Dqn(_) | Self::Sac(_) | Self::Td3(_) | Self::Tabular(_) => None,
         }
     }
 
     /// Whether actions are always in [-1, 1], to be rescaled to the bounds of the environment.
     pub fn acts_in_unit_box(&self) -> bool {
-        self.policy().is_some_and(|policy| policy.exploration == Exploration::SquashedGaussian)
+        let squashed = |policy: &PolicyConfig| policy.exploration == Exploration::SquashedGaussian;
+        matches!(self, Self::Sac(_) | Self::Td3(_)) || self.policy().is_some_and(squashed)
     }
 
     /// Checks every hyper-parameter.
@@ -229,6 +273,8 @@ impl AlgorithmConfig {
             Self::A2c(config) => config.validate(),
             Self::Ppo(config) => config.validate(),
             Self::Dqn(config) => config.validate(),
+            Self::Sac(config) => config.validate(),
+            Self::Td3(config) => config.validate(),
             Self::Tabular(config) => config.validate(),
         }
     }
@@ -244,6 +290,10 @@ pub enum Algorithm {
     Ppo(ppo::Ppo),
     /// [`dqn::Dqn`]
     Dqn(Box<dqn::Dqn>),
+    /// [`sac::Sac`]
+    Sac(Box<sac::Sac>),
+    /// [`td3::Td3`]
+    Td3(Box<td3::Td3>),
     /// [`tabular::TableLearner`]
     Tabular(Box<TableLearner>),
 }
@@ -268,6 +318,8 @@ impl Algorithm {
             AlgorithmConfig::A2c(config) => Self::A2c(a2c::A2c::new(config, envs, seed)?),
             AlgorithmConfig::Ppo(config) => Self::Ppo(ppo::Ppo::new(config, envs, seed)?),
             AlgorithmConfig::Dqn(config) => Self::Dqn(Box::new(dqn::Dqn::new(config, envs, seed)?)),
+            AlgorithmConfig::Sac(config) => Self::Sac(Box::new(sac::Sac::new(config, envs, seed)?)),
+            AlgorithmConfig::Td3(config) => Self::Td3(Box::new(td3::Td3::new(config, envs, seed)?)),
             AlgorithmConfig::Tabular(config) => {
                 Self::Tabular(Box::new(TableLearner::new(config, envs, seed)?))
             }
@@ -284,6 +336,8 @@ impl Algorithm {
             Self::A2c(algorithm) => algorithm.iteration(envs),
             Self::Ppo(algorithm) => algorithm.iteration(envs),
             Self::Dqn(algorithm) => algorithm.iteration(envs),
+            Self::Sac(algorithm) => algorithm.iteration(envs),
+            Self::Td3(algorithm) => algorithm.iteration(envs),
             Self::Tabular(algorithm) => algorithm.iteration(envs),
         }
     }
@@ -295,6 +349,8 @@ impl Algorithm {
             Self::A2c(algorithm) => algorithm.finished(),
             Self::Ppo(algorithm) => algorithm.finished(),
             Self::Dqn(algorithm) => algorithm.finished(),
+            Self::Sac(algorithm) => algorithm.finished(),
+            Self::Td3(algorithm) => algorithm.finished(),
             Self::Tabular(algorithm) => algorithm.finished(),
         }
     }
@@ -305,7 +361,7 @@ impl Algorithm {
             Self::Reinforce(algorithm) => Some(&algorithm.learner),
             Self::A2c(algorithm) => Some(&algorithm.learner),
             Self::Ppo(algorithm) => Some(&algorithm.learner),
-            Self::Dqn(_) | Self::Tabular(_) => None,
+            Self::Dqn(_) | Self::Sac(_) | Self::Td3(_) | Self::Tabular(_) => None,
         }
     }
 
@@ -313,7 +369,12 @@ impl Algorithm {
     pub fn table(&self) -> Option<&TableLearner> {
         match self {
             Self::Tabular(algorithm) => Some(algorithm),
-            Self::Reinforce(_) | Self::A2c(_) | Self::Ppo(_) | Self::Dqn(_) => None,
+            Self::Reinforce(_)
+            | Self::A2c(_)
+            | Self::Ppo(_)
+            | Self::Dqn(_)
+            | Self::Sac(_)
+            | Self::Td3(_) => None,
         }
     }
 
@@ -323,6 +384,8 @@ impl Algorithm {
             Self::A2c(algorithm) => &algorithm.learner,
             Self::Ppo(algorithm) => &algorithm.learner,
             Self::Dqn(algorithm) => &**algorithm,
+            Self::Sac(algorithm) => &**algorithm,
+            Self::Td3(algorithm) => &**algorithm,
             Self::Tabular(algorithm) => &**algorithm,
         }
     }
@@ -333,6 +396,8 @@ impl Algorithm {
             Self::A2c(algorithm) => &mut algorithm.learner,
             Self::Ppo(algorithm) => &mut algorithm.learner,
             Self::Dqn(algorithm) => &mut **algorithm,
+            Self::Sac(algorithm) => &mut **algorithm,
+            Self::Td3(algorithm) => &mut **algorithm,
             Self::Tabular(algorithm) => &mut **algorithm,
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use skinner_core::{Actions, Metrics, ReplayBuffer, Rng, SeedSequence, StepBatch, VecEnv};
-use skinner_nn::Activation;
+use skinner_nn::{Activation, polyak};
 
 use crate::episodes::Episodes;
 use crate::error::{AlgoError, MOST_WIDTH, require};
@@ -168,10 +168,9 @@ impl State {
 pub(crate) fn update_target(target: &mut [f32], online: &[f32], tau: f64) {
     if tau >= 1.0 {
         target.copy_from_slice(online);
-        return;
+    } else {
+        polyak(target, online, tau as f32);
     }
-    let tau = tau as f32;
-    target.iter_mut().zip(online).for_each(|(t, &x)| *t += tau * (x - *t));
 }
 
 /// Whether a multiple of `every` was passed on the way from `before` to `after`.

@@ -1,6 +1,8 @@
 //! A policy: from observations to actions, and from a loss's gradient in log-probabilities and entropies
 //! back to parameters. It joins a network with the distribution that its action space calls for.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use skinner_core::distribution::{
     Categorical, Gaussian, SquashedGaussian, StateDependentNoise, state_dependent_std,
@@ -107,6 +109,14 @@ impl ActionBatch {
         match self {
             Self::Discrete(values, width) => Actions::Discrete(values, *width),
             Self::Continuous(values, width) => Actions::Continuous(values, *width),
+        }
+    }
+
+    /// All numbers, indices too: what is remembered of them.
+    pub(crate) fn as_numbers(&self) -> Cow<'_, [f32]> {
+        match self {
+            Self::Discrete(values, _) => values.iter().map(|&value| value as f32).collect(),
+            Self::Continuous(values, _) => values.into(),
         }
     }
 

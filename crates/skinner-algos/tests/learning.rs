@@ -2,7 +2,7 @@
 
 use skinner_algos::{
     AlgoError, Algorithm, AlgorithmConfig, Exploration, NetworkConfig, PolicyConfig, STREAM_ENVS,
-    STREAM_EVAL, a2c, dqn, evaluate, exploration::ExplorationConfig, ppo, reinforce,
+    STREAM_EVAL, a2c, dqn, evaluate, exploration::ExplorationConfig, ppo, reinforce, sac, td3,
 };
 use skinner_core::wrappers::{ClipAction, RescaleAction};
 use skinner_core::{
@@ -110,7 +110,90 @@ fn every_algorithm(total_steps: u64) -> Vec<AlgorithmConfig> {
         AlgorithmConfig::Reinforce(plain_reinforce),
         AlgorithmConfig::Dqn(dqn_config(total_steps)),
         AlgorithmConfig::Dqn(rainbow_config(total_steps)),
+        AlgorithmConfig::Sac(sac_config(total_steps)),
     ]
+}
+
+fn sac_config(total_steps: u64) -> sac::Config {
+    sac::Config {
+        total_steps,
+        num_envs: 2,
+        learning_rate: 1e-3,
+        buffer_size: 10_000,
+        learning_starts: 500,
+        batch_size: 32,
+        train_frequency: 2,
+        tau: 0.02,
+        target_entropy: Some(0.1),
+        network: NetworkConfig { hidden_sizes: vec![32, 32], ..NetworkConfig::default() },
+        ..sac::Config::default()
+    }
+}
+
+fn td3_config(total_steps: u64) -> td3::Config {
+    td3::Config {
+        total_steps,
+        num_envs: 2,
+        learning_rate: 1e-3,
+        buffer_size: 10_000,
+        learning_starts: 500,
+        batch_size: 32,
+        train_frequency: 2,
+        tau: 0.02,
+        network: NetworkConfig { hidden_sizes: vec![32, 32], ..NetworkConfig::default() },
+        ..td3::Config::default()
+    }
+}
+
+fn ddpg_config(total_steps: u64) -> td3::Config {
+    let td3::Config { method, num_critics, policy_frequency, policy_noise, .. } =
+        td3::Config::ddpg();
+    let base = td3_config(total_steps);
+    td3::Config { method, num_critics, policy_frequency, policy_noise, ..base }
+}
+
+/// Off-policy algorithms with continuous actions, and each switch that others leave alone.
+fn every_continuous(total_steps: u64) -> Vec<AlgorithmConfig> {
+    let (sac, td3) = (sac_config(total_steps), td3_config(total_steps));
+    let sac = sac::Config { target_entropy: None, ..sac };
+    let orthogonal = NetworkConfig { orthogonal_init: true, ..sac.network.clone() };
+    let switched = sac::Config {
+        autotune: false,
+        alpha: 0.01,
+        gamma: 0.5,
+        n_steps: 3,
+        policy_frequency: 2,
+        num_critics: 3,
+        critic_learning_rate: 2e-3,
+        max_grad_norm: 5.0,
+        network: orthogonal.clone(),
+        ..sac.clone()
+    };
+    let several = td3::Config {
+        gamma: 0.5,
+        n_steps: 3,
+        gradient_steps: 2,
+        policy_frequency: 1,
+        network: orthogonal,
+        ..td3.clone()
+    };
+    vec![
+        AlgorithmConfig::Sac(sac),
+        AlgorithmConfig::Sac(switched),
+        AlgorithmConfig::Td3(td3),
+        AlgorithmConfig::Td3(several),
+        AlgorithmConfig::Td3(ddpg_config(total_steps)),
+    ]
+}
+
+/// One hundred steps an episode; random actions give about -67.
+#[test]
+fn continuous_identity_is_learned_off_policy() {
+    for config in every_continuous(15_000) {
+        let described = format!("{config:?}");
+        let reached = train(&config, "IdentityBox-v0", rescaled, 3);
+        assert!(reached > -2.0, "{reached} with {described}");
+    }
 }
 
 #[test]
@@ -382,8 +465,9 @@ fn a_time_limit_is_not_an_end() {
         while !algorithm.finished() {
             algorithm.iteration(envs.as_mut()).unwrap();
         }
-        match &algorithm {
+        match &mut algorithm {
             Algorithm::Dqn(dqn) => dqn.q_values(&[1.0])[0],
+            Algorithm::Sac(sac) => sac.q_values(&[1.0], &[])[0],
             other => {
                 let policy = &other.learner().unwrap().policy;
                 policy.values(&[1.0], &mut skinner_nn::ActorCriticTape::default())[0]
@@ -413,6 +497,15 @@ fn a_time_limit_is_not_an_end() {
         huber_delta: 1.0,
         ..dqn.clone()
     };
+    let sac = sac::Config {
+        gamma: 0.98,
+        // Nothing but the reward.
+        autotune: false,
+        alpha: 0.0,
+        num_critics: 1,
+        tau: 0.05,
+        ..sac_config(30_000)
+    };
     // What merged ends lead to is less than this: quantiles do not give up what is likely.
     let configs = [
         (AlgorithmConfig::Ppo(ppo), 20.0),
@@ -420,6 +513,7 @@ fn a_time_limit_is_not_an_end() {
         (AlgorithmConfig::Dqn(dqn), 20.0),
         (AlgorithmConfig::Dqn(three_steps), 20.0),
         (AlgorithmConfig::Dqn(quantiles), 40.0),
+        (AlgorithmConfig::Sac(sac), 20.0),
     ];
     for (config, merged) in configs {
         for limit in [7, 100] {
@@ -439,35 +533,42 @@ fn params(algorithm: &Algorithm) -> Vec<f32> {
 #[test]
 fn a_resumed_run_goes_on_identically() {
     for config in every_algorithm(8_000) {
-        let seed = SeedSequence::new(9);
-        let fresh = || {
-            let mut training = envs("CartPole-v1", config.num_envs(), &seed.child(STREAM_ENVS));
-            let algorithm = Algorithm::new(&config, training.as_mut(), &seed).unwrap();
-            (algorithm, training)
-        };
-        let finish = |algorithm: &mut Algorithm, training: &mut dyn VecEnv| -> Vec<Metrics> {
-            let mut all = Vec::new();
-            while !algorithm.finished() {
-                all.push(algorithm.iteration(training).unwrap());
-            }
-            all
-        };
-        let (mut algorithm, mut training) = fresh();
-        // Off-policy algorithms have made a few hundred updates then.
-        let on_policy = algorithm.learner().is_some();
-        for _ in 0..if on_policy { 5 } else { 400 } {
-            algorithm.iteration(training.as_mut()).unwrap();
-        }
-        let (before, state) = (params(&algorithm), algorithm.save().unwrap());
-        let env_state = training.save().unwrap();
-        let expected = finish(&mut algorithm, training.as_mut());
-        let (mut again, mut training) = fresh();
-        again.load(before, &state).unwrap();
-        training.load(&env_state).unwrap();
-        assert_eq!(finish(&mut again, training.as_mut()), expected);
-        assert_eq!(params(&again), params(&algorithm));
-        assert_eq!(again.save().unwrap(), algorithm.save().unwrap());
+        goes_on_identically(&config, "CartPole-v1", plain);
     }
+    for config in every_continuous(4_000) {
+        goes_on_identically(&config, "Pendulum-v1", rescaled);
+    }
+}
+
+fn goes_on_identically(config: &AlgorithmConfig, id: &str, wrap: Wrap) {
+    let seed = SeedSequence::new(9);
+    let fresh = || {
+        let mut training = wrap(envs(id, config.num_envs(), &seed.child(STREAM_ENVS)));
+        let algorithm = Algorithm::new(config, training.as_mut(), &seed).unwrap();
+        (algorithm, training)
+    };
+    let finish = |algorithm: &mut Algorithm, training: &mut dyn VecEnv| -> Vec<Metrics> {
+        let mut all = Vec::new();
+        while !algorithm.finished() {
+            all.push(algorithm.iteration(training).unwrap());
+        }
+        all
+    };
+    let (mut algorithm, mut training) = fresh();
+    // Off-policy algorithms have made a few hundred updates then.
+    let on_policy = algorithm.learner().is_some();
+    for _ in 0..if on_policy { 5 } else { 400 } {
+        algorithm.iteration(training.as_mut()).unwrap();
+    }
+    let (before, state) = (params(&algorithm), algorithm.save().unwrap());
+    let env_state = training.save().unwrap();
+    let expected = finish(&mut algorithm, training.as_mut());
+    let (mut again, mut training) = fresh();
+    again.load(before, &state).unwrap();
+    training.load(&env_state).unwrap();
+    assert_eq!(finish(&mut again, training.as_mut()), expected);
+    assert_eq!(params(&again), params(&algorithm));
+    assert_eq!(again.save().unwrap(), algorithm.save().unwrap());
 }
 
 #[test]
@@ -492,6 +593,80 @@ fn unchanged_weights_are_said() {
     ppo.iteration(training.as_mut()).unwrap();
     let warnings = ppo.learner.warnings();
     assert!(warnings.iter().any(|w| w.contains("exactly the initial ones")), "{warnings:?}");
+}
+
+#[test]
+fn unchanged_weights_are_said_off_policy() {
+    for config in [AlgorithmConfig::Sac(sac_config(2_000)), AlgorithmConfig::Td3(td3_config(2_000))]
+    {
+        let (id, config) = match config {
+            AlgorithmConfig::Sac(config) => (
+                "CartPole-v1",
+                AlgorithmConfig::Sac(sac::Config { learning_rate: 1e-300, ..config }),
+            ),
+            AlgorithmConfig::Td3(config) => (
+                "Pendulum-v1",
+                AlgorithmConfig::Td3(td3::Config { learning_rate: 1e-300, ..config }),
+            ),
+            _ => unreachable!(),
+        };
+        let warnings = warnings_after(&config, id);
+        assert!(warnings.iter().any(|w| w.contains("exactly the initial ones")), "{warnings:?}");
+    }
+    // Constant rewards, and an agent that never came to learn.
+    let warnings = warnings_after(&AlgorithmConfig::Sac(sac_config(20_000)), "Constant-v0");
+    assert!(warnings.iter().any(|w| w.contains("returned exactly 100")), "{warnings:?}");
+    let late = td3::Config { learning_starts: 1_999, train_frequency: 3, ..td3_config(2_000) };
+    let warnings = warnings_after(&AlgorithmConfig::Td3(late), "Pendulum-v1");
+    assert!(warnings.iter().any(|w| w.contains("no update was made")), "{warnings:?}");
+}
+
+/// What is said at the end of training.
+fn warnings_after(config: &AlgorithmConfig, id: &str) -> Vec<String> {
+    let seed = SeedSequence::new(1);
+    let mut training = envs(id, config.num_envs(), &seed);
+    if config.acts_in_unit_box() && matches!(training.action_space(), Space::Box { .. }) {
+        training = rescaled(training);
+    }
+    let mut algorithm = Algorithm::new(config, training.as_mut(), &seed).unwrap();
+    while !algorithm.finished() {
+        algorithm.iteration(training.as_mut()).unwrap();
+    }
+    algorithm.warnings()
+}
+
+#[test]
+fn divergence_off_policy_is_an_error() {
+    let learning_rate = 1e30;
+    let sac = sac::Config { learning_rate, ..sac_config(4_000) };
+    let td3 = td3::Config { learning_rate, ..td3_config(4_000) };
+    for config in [AlgorithmConfig::Sac(sac), AlgorithmConfig::Td3(td3)] {
+        let seed = SeedSequence::new(1);
+        let mut training = rescaled(envs("Pendulum-v1", config.num_envs(), &seed));
+        let mut algorithm = Algorithm::new(&config, training.as_mut(), &seed).unwrap();
+        let error = loop {
+            match algorithm.iteration(training.as_mut()) {
+                Ok(_) => assert!(!algorithm.finished(), "it should have diverged"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, AlgoError::Diverged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn action_spaces_that_do_not_fit_are_said() {
+    let seed = SeedSequence::new(1);
+    let error = |config: AlgorithmConfig, id: &str| {
+        let mut training = envs(id, config.num_envs(), &seed);
+        Algorithm::new(&config, training.as_mut(), &seed).err().unwrap().to_string()
+    };
+    let sac = error(AlgorithmConfig::Sac(sac_config(2_000)), "Pendulum-v1");
+    assert!(sac.starts_with("sac acts in [-1, 1]") && sac.contains("RescaleAction"), "{sac}");
+    let td3 = error(AlgorithmConfig::Td3(td3_config(2_000)), "CartPole-v1");
+    assert!(td3.starts_with("td3 needs continuous actions") && td3.contains("dqn"), "{td3}");
+    let ddpg = error(AlgorithmConfig::Td3(ddpg_config(2_000)), "CartPole-v1");
+    assert!(ddpg.starts_with("ddpg needs"), "{ddpg}");
 }
 
 #[test]
@@ -522,4 +697,18 @@ fn impossible_hyper_parameters_are_named() {
     check(ppo::Config { num_minibatches: 7, ..ppo_config(1000) }, "does not divide");
     check(ppo::Config { learning_rate: f64::INFINITY, ..ppo_config(1000) }, "learning_rate");
     check(ppo_config(10), "total_steps = 10");
+    let check = |config: AlgorithmConfig, says: &str| {
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    let sac = sac_config(1_000);
+    let td3 = td3_config(1_000);
+    check(AlgorithmConfig::Sac(sac::Config { alpha: 0.0, ..sac.clone() }), "alpha = 0");
+    check(AlgorithmConfig::Sac(sac::Config { tau: 0.0, ..sac.clone() }), "tau = 0");
+    check(AlgorithmConfig::Sac(sac::Config { num_critics: 0, ..sac.clone() }), "num_critics = 0");
+    let target_entropy = Some(f64::NAN);
+    check(AlgorithmConfig::Sac(sac::Config { target_entropy, ..sac }), "target_entropy = NaN");
+    check(AlgorithmConfig::Td3(td3::Config { noise_clip: -1.0, ..td3.clone() }), "noise_clip = -1");
+    let learning_starts = 1_000;
+    check(AlgorithmConfig::Td3(td3::Config { learning_starts, ..td3 }), "learning_starts = 1000");
 }

@@ -6,10 +6,12 @@
 //! number of rows of the whole (mini)batch: a batch may thus be split in parts without changing the
 //! sum. Losses are minimised.
 //!
-//! The terms of policy gradients are in this module, those of action values in [`q_learning`]; [`tokens`] has those of language modelling,
-//! [`preference`] DPO and its family, [`unpaired`] KTO and reward models, [`grpo`] the policy losses of
-//! reinforcement learning with sampled completions, [`kl`] their distance from a reference.
+//! The terms of policy gradients are in this module, those of action values in [`q_learning`], those of actors that
+//! learn through critics in [`actor_critic`]; [`tokens`] has those of language modelling, [`preference`] DPO and its
+//! family, [`unpaired`] KTO and reward models, [`grpo`] the policy losses of reinforcement learning with sampled
+//! completions, [`kl`] their distance from a reference.
 
+pub mod actor_critic;
 pub mod grpo;
 pub mod kl;
 pub mod preference;

@@ -9,11 +9,14 @@
     reason = "vector code must be inlined into the function that enables its instructions"
 )]
 
+mod product;
+
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Plain, Simd};
+use product::{Product, Right, Start, product};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,143 +49,6 @@ pub fn available_instruction_sets() -> Vec<InstructionSet> {
     }
     sets.push(InstructionSet::Plain);
     sets
-}
-
-/// What a matrix product starts from.
-#[derive(Clone, Copy)]
-enum Start {
-    Zero,
-    /// A row added to every row of the result.
-    Bias(*const f32),
-    /// What the result holds already.
-    Keep,
-}
-
-/// `c[m, n] = start + a[m, k] · b[k, n]`: `a` with any strides, `b` and `c` row by row.
-#[derive(Clone, Copy)]
-struct Product {
-    m: usize,
-    n: usize,
-    k: usize,
-    a: *const f32,
-    a_row: usize,
-    a_col: usize,
-    b: *const f32,
-    b_row: usize,
-    c: *mut f32,
-    c_row: usize,
-    start: Start,
-}
-
-#[inline(always)]
-unsafe fn product<S: Simd>(p: Product) {
-    // Accumulators for six rows of a panel fit the registers: 32 of AVX-512, 16 of the others.
-    let panel = if S::LANES == 16 { 4 } else { 2 } * S::LANES;
-    let mut column = 0;
-    while column < p.n {
-        let width = (p.n - column).min(panel);
-        let vectors = width.div_ceil(S::LANES);
-        let tail = width % S::LANES;
-        unsafe {
-            match (vectors, tail) {
-                (4, 0) => rows::<S, 4, false>(p, column, 0),
-                (4, _) => rows::<S, 4, true>(p, column, tail),
-                (3, 0) => rows::<S, 3, false>(p, column, 0),
-                (3, _) => rows::<S, 3, true>(p, column, tail),
-                (2, 0) => rows::<S, 2, false>(p, column, 0),
-                (2, _) => rows::<S, 2, true>(p, column, tail),
-                (_, 0) => rows::<S, 1, false>(p, column, 0),
-                _ => rows::<S, 1, true>(p, column, tail),
-            }
-        }
-        column += width;
-    }
-}
-
-/// All rows of a panel of `NV` vectors of columns.
-#[inline(always)]
-unsafe fn rows<S: Simd, const NV: usize, const TAIL: bool>(p: Product, column: usize, tail: usize) {
-    let mut row = 0;
-    unsafe {
-        while row + 6 <= p.m {
-            tile::<S, 6, NV, TAIL>(p, row, column, tail);
-            row += 6;
-        }
-        while row + 3 <= p.m {
-            tile::<S, 3, NV, TAIL>(p, row, column, tail);
-            row += 3;
-        }
-        while row + 2 <= p.m {
-            tile::<S, 2, NV, TAIL>(p, row, column, tail);
-            row += 2;
-        }
-        if row < p.m {
-            tile::<S, 1, NV, TAIL>(p, row, column, tail);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const TAIL: bool>(
-    p: Product,
-    row: usize,
-    column: usize,
-    tail: usize,
-) {
-    unsafe {
-        let load = |at: *const f32, j: usize| {
-            if TAIL && j == NV - 1 {
-                S::load_first(at.add(j * S::LANES), tail)
-            } else {
-                S::load(at.add(j * S::LANES))
-            }
-        };
-        let mut sums = [[S::splat(0.0); NV]; MR];
-        match p.start {
-            Start::Zero => {}
-            Start::Bias(bias) => {
-                for j in 0..NV {
-                    let v = load(bias.add(column), j);
-                    for sum in &mut sums {
-                        sum[j] = v;
-                    }
-                }
-            }
-            Start::Keep => {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    for j in 0..NV {
-                        sum[j] = load(p.c.add((row + i) * p.c_row + column), j);
-                    }
-                }
-            }
-        }
-        let mut a = p.a.add(row * p.a_row);
-        let mut b = p.b.add(column);
-        for _ in 0..p.k {
-            let mut vectors = [S::splat(0.0); NV];
-            for j in 0..NV {
-                vectors[j] = load(b, j);
-            }
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let x = S::splat(*a.add(i * p.a_row));
-                for j in 0..NV {
-                    sum[j] = S::fma(x, vectors[j], sum[j]);
-                }
-            }
-            a = a.add(p.a_col);
-            b = b.add(p.b_row);
-        }
-        for (i, sum) in sums.iter().enumerate() {
-            let c = p.c.add((row + i) * p.c_row + column);
-            for j in 0..NV {
-                if TAIL && j == NV - 1 {
-                    S::store_first(c.add(j * S::LANES), tail, sum[j]);
-                } else {
-                    S::store(c.add(j * S::LANES), sum[j]);
-                }
-            }
-        }
-    }
 }
 
 /// `out[r, j] = bias[j] + x[r, :] · w[j, :]` for a few columns `j`: dot products along the rows.
@@ -286,18 +152,23 @@ unsafe fn deactivate<S: Simd>(activation: Activation, d: &mut [f32], y: &[f32]) 
             Activation::Tanh => {
                 in_place!(S, d, |v, y| S::fma(S::mul(v, S::mul(y, y)), S::splat(-1.0), v));
             }
-            Activation::Relu => {
-                for (d, &y) in d.iter_mut().zip(y) {
-                    *d = if y > 0.0 { *d } else { 0.0 };
-                }
-            }
+            Activation::Relu => in_place!(S, d, |v, y| S::where_positive(y, v)),
             Activation::Identity => {}
         }
     }
 }
 
-/// Rows handled at once, so that what one loop wrote is in the first-level cache for the next.
+/// Rows handled at once, so that what one loop wrote is in a near cache for the next.
 const BLOCK: usize = 48;
+
+/// Room to work in, kept from call to call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scratch {
+    /// Panels of right operands.
+    packed: Vec<f32>,
+    /// A transposed matrix of few columns.
+    thin: Vec<f32>,
+}
 
 /// A layer forward: `y = activation(x w + bias)`, with `w` `[inputs, outputs]`.
 #[inline(always)]
@@ -305,32 +176,32 @@ unsafe fn dense_forward<S: Simd>(
     layer: Dense<'_>,
     x: &[f32],
     y: &mut [f32],
-    transposed: &mut Vec<f32>,
+    scratch: &mut Scratch,
 ) {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
     if outputs < S::LANES / 2 {
-        transpose(layer.weight, inputs, outputs, transposed);
+        transpose(layer.weight, inputs, outputs, &mut scratch.thin);
         unsafe {
-            thin::<S>(x, transposed, layer.bias, inputs, y);
+            thin::<S>(x, &scratch.thin, layer.bias, inputs, y);
             activate::<S>(layer.activation, y);
         }
         return;
     }
     for (x, y) in x.chunks(BLOCK * inputs).zip(y.chunks_mut(BLOCK * outputs)) {
+        let sums = Product {
+            m: y.len() / outputs,
+            n: outputs,
+            k: inputs,
+            a: x.as_ptr(),
+            a_row: inputs,
+            a_col: 1,
+            b: Right::Rows(layer.weight.as_ptr(), outputs),
+            c: y.as_mut_ptr(),
+            c_row: outputs,
+            start: Start::Bias(layer.bias.as_ptr()),
+        };
         unsafe {
-            product::<S>(Product {
-                m: y.len() / outputs,
-                n: outputs,
-                k: inputs,
-                a: x.as_ptr(),
-                a_row: inputs,
-                a_col: 1,
-                b: layer.weight.as_ptr(),
-                b_row: outputs,
-                c: y.as_mut_ptr(),
-                c_row: outputs,
-                start: Start::Bias(layer.bias.as_ptr()),
-            });
+            product::<S>(sums, &mut scratch.packed);
             activate::<S>(layer.activation, y);
         }
     }
@@ -353,15 +224,15 @@ unsafe fn dense_gradient<S: Simd>(
     d: &[f32],
     d_weight: &mut [f32],
     d_bias: &mut [f32],
-    scratch: &mut Vec<f32>,
+    scratch: &mut Scratch,
 ) {
     let outputs = d_bias.len();
     let inputs = d_weight.len() / outputs;
     let batch = d.len() / outputs;
     let thin = outputs < S::LANES / 2 && inputs > outputs;
     if thin {
-        scratch.clear();
-        scratch.resize(inputs * outputs, 0.0);
+        scratch.thin.clear();
+        scratch.thin.resize(inputs * outputs, 0.0);
     }
     // Sums go on from block to block, so the order of additions is that of one long sum.
     for first in (0..batch).step_by(GRADIENT_BLOCK) {
@@ -374,8 +245,7 @@ unsafe fn dense_gradient<S: Simd>(
             a: x.as_ptr(),
             a_row: 1,
             a_col: inputs,
-            b: d.as_ptr(),
-            b_row: outputs,
+            b: Right::Rows(d.as_ptr(), outputs),
             c: d_weight.as_mut_ptr(),
             c_row: outputs,
             start: Start::Keep,
@@ -396,21 +266,20 @@ unsafe fn dense_gradient<S: Simd>(
             n: inputs,
             a: d.as_ptr(),
             a_col: outputs,
-            b: x.as_ptr(),
-            b_row: inputs,
-            c: scratch.as_mut_ptr(),
+            b: Right::Rows(x.as_ptr(), inputs),
+            c: scratch.thin.as_mut_ptr(),
             c_row: inputs,
             ..rows_of_d
         };
         unsafe {
-            product::<S>(bias);
-            product::<S>(if thin { rows_of_x } else { rows_of_d });
+            product::<S>(bias, &mut scratch.packed);
+            product::<S>(if thin { rows_of_x } else { rows_of_d }, &mut scratch.packed);
         }
     }
     if thin {
         for (i, row) in d_weight.chunks_exact_mut(outputs).enumerate() {
             for (j, w) in row.iter_mut().enumerate() {
-                *w += scratch[j * inputs + i];
+                *w += scratch.thin[j * inputs + i];
             }
         }
     }
@@ -419,6 +288,9 @@ unsafe fn dense_gradient<S: Simd>(
 /// Rows of a batch summed at once, so that inputs and gradients stay in the first-level cache.
 const GRADIENT_BLOCK: usize = 64;
 
+/// Rows of a batch that share panels of a transposed weight.
+const BACK_BLOCK: usize = 192;
+
 /// `d_x = d wᵀ`, times the derivative of the activation that made `x` where `through` names it.
 #[inline(always)]
 unsafe fn dense_input_gradient<S: Simd>(
@@ -426,27 +298,28 @@ unsafe fn dense_input_gradient<S: Simd>(
     d: &[f32],
     d_x: &mut [f32],
     through: Option<(Activation, &[f32])>,
-    scratch: &mut Vec<f32>,
+    scratch: &mut Scratch,
 ) {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
-    transpose(layer.weight, inputs, outputs, scratch);
-    for (i, (d, d_x)) in d.chunks(BLOCK * outputs).zip(d_x.chunks_mut(BLOCK * inputs)).enumerate() {
+    for (i, (d, d_x)) in
+        d.chunks(BACK_BLOCK * outputs).zip(d_x.chunks_mut(BACK_BLOCK * inputs)).enumerate()
+    {
+        let sums = Product {
+            m: d.len() / outputs,
+            n: inputs,
+            k: outputs,
+            a: d.as_ptr(),
+            a_row: outputs,
+            a_col: 1,
+            b: Right::Columns(layer.weight.as_ptr(), outputs),
+            c: d_x.as_mut_ptr(),
+            c_row: inputs,
+            start: Start::Zero,
+        };
         unsafe {
-            product::<S>(Product {
-                m: d.len() / outputs,
-                n: inputs,
-                k: outputs,
-                a: d.as_ptr(),
-                a_row: outputs,
-                a_col: 1,
-                b: scratch.as_ptr(),
-                b_row: inputs,
-                c: d_x.as_mut_ptr(),
-                c_row: inputs,
-                start: Start::Zero,
-            });
+            product::<S>(sums, &mut scratch.packed);
             if let Some((activation, x)) = through {
-                let from = i * BLOCK * inputs;
+                let from = i * BACK_BLOCK * inputs;
                 deactivate::<S>(activation, d_x, &x[from..from + d_x.len()]);
             }
         }
@@ -551,6 +424,15 @@ unsafe fn adam_vector<S: Simd>(
     }
 }
 
+/// `to = (1 - share) to + share from`
+#[inline(always)]
+unsafe fn move_towards<S: Simd>(to: &mut [f32], from: &[f32], share: f32) {
+    unsafe {
+        let (share, rest) = (S::splat(share), S::splat(1.0 - share));
+        in_place!(S, to, |v, from| S::fma(share, from, S::mul(rest, v)));
+    }
+}
+
 #[inline(always)]
 unsafe fn sum_of_squares<S: Simd>(x: &[f32]) -> f32 {
     unsafe {
@@ -650,6 +532,9 @@ mod input_gradient {
 mod adam_update {
     pub(super) use super::adam as inner;
 }
+mod mix {
+    pub(super) use super::move_towards as inner;
+}
 mod squared_norm {
     pub(super) use super::sum_of_squares as inner;
 }
@@ -662,7 +547,7 @@ mod through_activation {
 
 dispatch! {
     /// `y = activation(x w + bias)`.
-    fn forward(layer: Dense<'_>, x: &[f32], y: &mut [f32], scratch: &mut Vec<f32>) {{
+    fn forward(layer: Dense<'_>, x: &[f32], y: &mut [f32], scratch: &mut Scratch) {{
         assert!(layer.weight.len() == layer.inputs * layer.outputs && layer.bias.len() == layer.outputs);
         assert!(x.len() * layer.outputs == y.len() * layer.inputs && x.len().is_multiple_of(layer.inputs));
     }}
@@ -670,7 +555,7 @@ dispatch! {
 
 dispatch! {
     /// `d_weight += xᵀ d`, `d_bias += Σ d`.
-    fn weight_gradient(x: &[f32], d: &[f32], d_weight: &mut [f32], d_bias: &mut [f32], scratch: &mut Vec<f32>) {{
+    fn weight_gradient(x: &[f32], d: &[f32], d_weight: &mut [f32], d_bias: &mut [f32], scratch: &mut Scratch) {{
         assert!(!d_bias.is_empty() && d_weight.len().is_multiple_of(d_bias.len()));
         assert!(d.len().is_multiple_of(d_bias.len()));
         assert_eq!(x.len() * d_bias.len() * d_bias.len(), d.len() * d_weight.len());
@@ -679,7 +564,7 @@ dispatch! {
 
 dispatch! {
     /// `d_x = d wᵀ`, carried back through the activation that made `x`.
-    fn input_gradient(layer: Dense<'_>, d: &[f32], d_x: &mut [f32], through: Option<(Activation, &[f32])>, scratch: &mut Vec<f32>) {{
+    fn input_gradient(layer: Dense<'_>, d: &[f32], d_x: &mut [f32], through: Option<(Activation, &[f32])>, scratch: &mut Scratch) {{
         assert!(layer.weight.len() == layer.inputs * layer.outputs);
         assert!(d.len() * layer.inputs == d_x.len() * layer.outputs && d.len().is_multiple_of(layer.outputs));
         assert!(through.is_none_or(|(_, x)| x.len() == d_x.len()));
@@ -697,6 +582,13 @@ dispatch! {
     /// Adam on flat arrays; the gradient is cleared.
     fn adam_update(step: AdamStep, params: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32]) {{
         assert!(grad.len() == params.len() && m.len() == params.len() && v.len() == params.len());
+    }}
+}
+
+dispatch! {
+    /// `to = (1 - share) to + share from`
+    fn mix(to: &mut [f32], from: &[f32], share: f32) {{
+        assert_eq!(to.len(), from.len());
     }}
 }
 

@@ -44,5 +44,5 @@ pub use kernels::{
 pub use mlp::{LayerPlace, Mlp, MlpTape};
 pub use network::Network;
 pub use noisy::Noisy;
-pub use optimizer::{Optimizer, OptimizerKind};
+pub use optimizer::{Optimizer, OptimizerKind, polyak};
 pub use q_network::{QNetwork, QNetworkShape, QTape};

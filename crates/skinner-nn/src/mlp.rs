@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use skinner_core::Rng;
 
-use crate::kernels::{self, Activation, Dense, InstructionSet, instruction_set};
+use crate::kernels::{self, Activation, Dense, InstructionSet, Scratch, instruction_set};
 use crate::network::Network;
 
 /// A fully connected network: the shape only; parameters are handed in.
@@ -54,7 +54,7 @@ pub struct MlpTape {
     outputs: Vec<Vec<f32>>,
     d_current: Vec<f32>,
     d_next: Vec<f32>,
-    scratch: Vec<f32>,
+    scratch: Scratch,
 }
 
 impl MlpTape {
@@ -200,20 +200,49 @@ impl Network for Mlp {
         d_params: &mut [f32],
         d_input: Option<&mut [f32]>,
     ) {
+        self.back(params, input, tape, d_outputs[0], Some(d_params), d_input);
+    }
+}
+
+impl Mlp {
+    /// Only the gradient in the input, of parameters that stay as they are: an actor learns through its critic
+    /// so. `params`, `input` and `tape` are those of the last `forward`.
+    pub fn backward_to_input(
+        &self,
+        params: &[f32],
+        input: &[f32],
+        tape: &mut MlpTape,
+        d_output: &[f32],
+        d_input: &mut [f32],
+    ) {
+        self.back(params, input, tape, d_output, None, Some(d_input));
+    }
+
+    fn back(
+        &self,
+        params: &[f32],
+        input: &[f32],
+        tape: &mut MlpTape,
+        d_output: &[f32],
+        mut d_params: Option<&mut [f32]>,
+        d_input: Option<&mut [f32]>,
+    ) {
         let last = self.layers.len() - 1;
         let MlpTape { outputs, d_current, d_next, scratch } = tape;
-        let mut width = d_outputs[0].len();
+        let mut width = d_output.len();
         grow(d_current, width);
-        d_current[..width].copy_from_slice(d_outputs[0]);
+        d_current[..width].copy_from_slice(d_output);
         let activation = self.layers[last].activation;
         kernels::through_activation(self.isa, activation, &mut d_current[..width], &outputs[last]);
         for i in (0..=last).rev() {
             let layer = &self.layers[i];
             let x = if i == 0 { input } else { &outputs[i - 1] };
             let d = &d_current[..width];
-            let (d_weight, d_bias) =
-                d_params[layer.weight.start..layer.bias.end].split_at_mut(layer.weight.len());
-            kernels::weight_gradient(self.isa, x, d, d_weight, d_bias, scratch);
+            if let Some(d_params) = &mut d_params {
+                let (d_weight, d_bias) =
+                    d_params[layer.weight.start..layer.bias.end].split_at_mut(layer.weight.len());
+                kernels::weight_gradient(self.isa, x, d, d_weight, d_bias, scratch);
+            }
             if i > 0 {
                 grow(d_next, x.len());
                 let through = Some((self.layers[i - 1].activation, x));

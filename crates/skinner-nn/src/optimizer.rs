@@ -89,9 +89,47 @@ impl Optimizer {
     }
 }
 
+/// Moves a target network's parameters a share `tau` of the way to the trained ones, `target = (1 - tau)
+/// target + tau online` (Polyak averaging; Lillicrap et al. 2016, algorithm 1). With 1 it copies.
+///
+/// # Panics
+/// If the two differ in length.
+pub fn polyak(target: &mut [f32], online: &[f32], tau: f32) {
+    assert_eq!(target.len(), online.len(), "a target network has the shape of the trained one");
+    kernels::mix(instruction_set(), target, online, tau);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_moves_to_the_trained_network() {
+        // 17 numbers: one more than a vector.
+        let (mut target, online) = ([1.0; 17], [3.0; 17]);
+        polyak(&mut target, &online, 0.25);
+        assert_eq!(target, [1.5; 17]);
+        polyak(&mut target, &online, 1.0);
+        assert_eq!(target, online);
+    }
+
+    /// Moments from the smallest to the largest, against f64.
+    #[test]
+    fn adam_at_every_magnitude() {
+        for exponent in -20..=15 {
+            let gradient = -1.7 * 10f64.powi(exponent);
+            let mut adam = Optimizer::new(OptimizerKind::Adam, 1e-8, 20);
+            let (mut params, mut grad) = ([0.0; 20], [gradient as f32; 20]);
+            adam.step(&mut params, &mut grad, 0.5, None);
+            // Below a square of about 1e-38 a root is zero.
+            let square = (0.001 * gradient * gradient) as f32;
+            let root = f64::from(square).sqrt() / 0.001f64.sqrt();
+            let expected = -0.5 * gradient / (root + 1e-8);
+            let error = (f64::from(params[0]) - expected).abs();
+            assert!(error < 1e-5 * expected.abs() + 1e-15, "{gradient}: {} {expected}", params[0]);
+            assert_eq!(params, [params[0]; 20]);
+        }
+    }
 
     /// Kingma & Ba's first two steps by hand, for gradients 1 then -2 and learning rate 0.1.
     #[test]

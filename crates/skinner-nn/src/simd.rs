@@ -11,6 +11,11 @@
     reason = "vector code must be inlined into the function that enables its instructions"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod transpose;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use transpose::{transpose8, transpose16};
+
 /// A vector of `LANES` f32.
 ///
 /// # Safety
@@ -33,7 +38,18 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sqrt(a: Self::V) -> Self::V;
+    /// `a` where `y` is above 0, else 0.
+    unsafe fn where_positive(y: Self::V, a: Self::V) -> Self::V;
     unsafe fn sum(a: Self::V) -> f32;
+    /// `LANES` rows of `LANES` numbers, `row` apart, become columns, whose rows are `width` apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, row: usize, to: *mut f32, width: usize) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                unsafe { *to.add(j * width + i) = *from.add(i * row + j) };
+            }
+        }
+    }
     /// [`Simd::sum`] of each, in the same order of additions.
     #[inline(always)]
     unsafe fn sum4(v: [Self::V; 4]) -> [f32; 4] {
@@ -122,6 +138,10 @@ impl Simd for Plain {
         a.map(f32::sqrt)
     }
     #[inline(always)]
+    unsafe fn where_positive(y: Self::V, a: Self::V) -> Self::V {
+        std::array::from_fn(|i| if y[i] > 0.0 { a[i] } else { 0.0 })
+    }
+    #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }
@@ -140,7 +160,7 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Simd;
+    use super::{Simd, transpose8, transpose16};
     #[allow(clippy::wildcard_imports, reason = "intrinsics carry their own prefix")]
     use std::arch::x86_64::*;
 
@@ -202,6 +222,17 @@ mod x86 {
         #[inline(always)]
         unsafe fn sqrt(a: __m512) -> __m512 {
             unsafe { _mm512_sqrt_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(y: __m512, a: __m512) -> __m512 {
+            unsafe {
+                let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps());
+                _mm512_maskz_mov_ps(positive, a)
+            }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, row: usize, to: *mut f32, width: usize) {
+            unsafe { transpose16::<false>(from, row, to, width) }
         }
         #[inline(always)]
         unsafe fn sum(a: __m512) -> f32 {
@@ -318,6 +349,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn sqrt(a: __m256) -> __m256 {
             unsafe { _mm256_sqrt_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(y: __m256, a: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps()), a) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, row: usize, to: *mut f32, width: usize) {
+            unsafe { transpose8::<false>(from, row, to, width) }
         }
         #[inline(always)]
         unsafe fn sum(a: __m256) -> f32 {

@@ -2,7 +2,7 @@
 
 use skinner_core::Rng;
 use skinner_nn::{
-    Activation, ActorCritic, ActorCriticShape, Mlp, Network, available_instruction_sets,
+    Activation, ActorCritic, ActorCriticShape, Mlp, MlpTape, Network, available_instruction_sets,
 };
 
 /// The loss is a fixed random weighting of all outputs. Central differences of an f32 network carry noise of
@@ -49,6 +49,24 @@ fn agree(x: &[f32], gradient: &[f32], loss: impl Fn(&[f32]) -> f64) {
         let numeric = (above - below) / f64::from(2.0 * step);
         let error = (f64::from(gradient[i]) - numeric).abs();
         assert!(error < 2e-3 * (1.0 + numeric.abs()), "{i}: {} against {numeric}", gradient[i]);
+    }
+}
+
+/// The gradient in the input is the same bits with and without that in the parameters.
+#[test]
+fn through_a_frozen_network() {
+    for isa in available_instruction_sets() {
+        let net = Mlp::new(&[5, 130, 40, 1], Activation::Relu, Activation::Identity);
+        let (net, mut rng) = (net.with_instruction_set(isa), Rng::new(3));
+        let mut random = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<f32>>();
+        let (params, input, d) = (random(net.num_params()), random(5 * 70), random(70));
+        let (mut tape, mut d_params) = (MlpTape::default(), vec![0.0; net.num_params()]);
+        let (mut with, mut without) = (vec![0.0; input.len()], vec![0.0; input.len()]);
+        net.forward(&params, &input, &mut tape);
+        net.backward_to_input(&params, &input, &mut tape, &d, &mut without);
+        net.backward(&params, &input, &mut tape, &[&d], &mut d_params, Some(&mut with));
+        assert_eq!(with, without);
+        assert!(with.iter().any(|&d| d != 0.0));
     }
 }
 

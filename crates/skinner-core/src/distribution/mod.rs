@@ -8,7 +8,7 @@ mod state_dependent;
 
 pub use categorical::{Categorical, log_softmax, log_softmax_backward};
 pub use gaussian::{Gaussian, GaussianGradient};
-pub use squashed::SquashedGaussian;
+pub use squashed::{SquashedGaussian, mean_and_log_std, mean_and_log_std_backward};
 pub use state_dependent::{StateDependentNoise, state_dependent_std, state_dependent_std_backward};
 
 /// `½ ln 2π`

@@ -98,6 +98,38 @@ impl<'a, F: Real> SquashedGaussian<'a, F> {
     }
 }
 
+/// Where a log-std that a network gives is bounded (Haarnoja et al. 2018).
+const LOG_STD_RANGE: (f64, f64) = (-20.0, 2.0);
+
+/// Mean and log-std `[batch, dim]` each, from a head of both `[batch, 2 dim]`; the latter is bounded to -20 to 2.
+pub fn mean_and_log_std<F: Real>(head: &[F], dim: usize) -> (Vec<F>, Vec<F>) {
+    assert!(head.len().is_multiple_of(2 * dim), "a head is [batch, 2 · {dim}]");
+    let (low, high) = (F::of(LOG_STD_RANGE.0), F::of(LOG_STD_RANGE.1));
+    let rows = || head.chunks_exact(2 * dim);
+    let mean = rows().flat_map(|row| row[..dim].iter().copied()).collect();
+    let log_std = rows().flat_map(|row| row[dim..].iter().map(|s| s.clamp(low, high))).collect();
+    (mean, log_std)
+}
+
+/// Gradient in the head of [`mean_and_log_std`]: none in a log-std beyond its bounds.
+pub fn mean_and_log_std_backward<F: Real>(
+    head: &[F],
+    gradient: &GaussianGradient<F>,
+    dim: usize,
+) -> Vec<F> {
+    assert!(head.len() == 2 * gradient.mean.len(), "a head is [batch, 2 · {dim}]");
+    let (low, high) = (F::of(LOG_STD_RANGE.0), F::of(LOG_STD_RANGE.1));
+    let mut d_head = vec![F::ZERO; head.len()];
+    for (i, (&d_mean, &d_log_std)) in gradient.mean.iter().zip(&gradient.log_std).enumerate() {
+        let at = i / dim * 2 * dim + i % dim;
+        d_head[at] = d_mean;
+        if head[at + dim] >= low && head[at + dim] <= high {
+            d_head[at + dim] = d_log_std;
+        }
+    }
+    d_head
+}
+
 /// `ln(1 - tanh² u) = 2 (ln 2 - u - softplus(-2u))`, which does not cancel for large `|u|`.
 fn log_slope<F: Real>(u: F) -> F {
     let u = u.abs();
@@ -131,6 +163,24 @@ mod tests {
         assert!((dist.log_prob(&[0.5])[0] - expected).abs() < 1e-12);
         assert!(dist.log_prob(&[20.0])[0].is_finite());
         assert!(SquashedGaussian::new(&[0.0f32], &[0.0], 1).log_prob(&[60.0])[0].is_finite());
+    }
+
+    /// `-2 |u| + 2 ln 2 - 2 ln(1 + e^(-2|u|))`, where `1 - tanh² u` itself is rounded to 0.
+    #[test]
+    fn the_slope_far_out() {
+        for u in [20.0, -20.0] {
+            assert!((log_slope(u) + 38.613_705_638_880_11).abs() < 1e-12);
+            assert!((log_slope(u as f32) + 38.613_705).abs() < 1e-5);
+        }
+        assert!((log_slope(0.5) - (1.0 - 0.5f64.tanh().powi(2)).ln()).abs() < 1e-14);
+        assert!(log_slope(0.0f32).abs() < 1e-6);
+        // N(20; 20, 1) through it, and the gradient of the action there.
+        let dist = SquashedGaussian::new(&[20.0], &[0.0], 1);
+        assert!(
+            (dist.log_prob(&[20.0])[0] - (38.613_705_638_880_11 - HALF_LN_TWO_PI)).abs() < 1e-12
+        );
+        let gradient = dist.backward_reparameterized(&[20.0], &[1.0], &[1.0]);
+        assert!((gradient.mean[0] - 2.0).abs() < 1e-12 && gradient.log_std == [-1.0]);
     }
 
     #[test]
@@ -180,5 +230,35 @@ mod tests {
             (0..4).map(|i| d_action[i] * u[i].tanh()).sum::<f64>()
                 + (0..2).map(|i| d_log_prob[i] * log_prob[i]).sum::<f64>()
         });
+    }
+
+    /// Through the head that a network gives, whose log-std may lie beyond its bounds.
+    #[test]
+    fn gradients_of_a_head_by_difference() {
+        // Two rows of mean, mean, log-std, log-std, one of the latter too large.
+        let head = [0.1, -0.2, 0.3, 2.5, 0.5, -0.3, -0.6, -1.0];
+        let noise = [0.5, -1.0, 0.2, 2.0];
+        let (d_action, d_log_prob) = ([1.0, -0.5, 0.3, 0.8], [0.7, -0.4]);
+        let (mean, log_std) = mean_and_log_std(&head, 2);
+        assert_eq!((mean, log_std), (vec![0.1, -0.2, 0.5, -0.3], vec![0.3, 2.0, -0.6, -1.0]));
+        check_gradient(&head, |x, d| {
+            let (mean, log_std) = mean_and_log_std(x, 2);
+            let dist = SquashedGaussian::new(&mean, &log_std, 2);
+            let u: Vec<f64> = (0..4).map(|i| mean[i] + log_std[i].exp() * noise[i]).collect();
+            let gradient = dist.backward_reparameterized(&u, &d_action, &d_log_prob);
+            d.copy_from_slice(&mean_and_log_std_backward(x, &gradient, 2));
+            let log_prob = dist.log_prob(&u);
+            (0..4).map(|i| d_action[i] * u[i].tanh()).sum::<f64>()
+                + (0..2).map(|i| d_log_prob[i] * log_prob[i]).sum::<f64>()
+        });
+    }
+
+    #[test]
+    fn a_log_std_beyond_its_bounds_has_no_gradient() {
+        let head = [0.5, -21.0, 0.5, -20.0, 0.5, 2.1];
+        assert_eq!(mean_and_log_std(&head, 1).1, [-20.0, -20.0, 2.0]);
+        let gradient = GaussianGradient { mean: vec![1.0; 3], log_std: vec![3.0; 3] };
+        let expected = [1.0, 0.0, 1.0, 3.0, 1.0, 0.0];
+        assert_eq!(mean_and_log_std_backward(&head, &gradient, 1), expected);
     }
 }

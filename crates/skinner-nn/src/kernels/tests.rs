@@ -12,7 +12,7 @@ fn close(a: &[f32], b: &[f32]) {
     }
 }
 
-const SHAPES: [(usize, usize, usize); 9] = [
+const SHAPES: [(usize, usize, usize); 13] = [
     (1, 4, 64),
     (8, 64, 64),
     (7, 3, 2),
@@ -22,6 +22,11 @@ const SHAPES: [(usize, usize, usize); 9] = [
     (13, 17, 100),
     (97, 64, 1),
     (5, 2, 7),
+    // Panels that are copied; single rows and pairs of them.
+    (70, 130, 150),
+    (200, 40, 257),
+    (1, 20, 300),
+    (2, 20, 105),
 ];
 
 #[test]
@@ -49,7 +54,7 @@ fn layers_agree_with_plain_sums_on_every_instruction_set() {
             }
             let layer =
                 Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Relu };
-            let (mut y, mut scratch) = (vec![0.0; batch * outputs], Vec::new());
+            let (mut y, mut scratch) = (vec![0.0; batch * outputs], Scratch::default());
             forward(isa, layer, &x, &mut y, &mut scratch);
             close(&y, &expect);
             let (mut dw, mut db) = (vec![1.0; inputs * outputs], vec![1.0; outputs]);
@@ -66,17 +71,29 @@ fn layers_agree_with_plain_sums_on_every_instruction_set() {
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
     let mut rng = Rng::new(2);
-    let (inputs, outputs) = (64, 70);
-    let (w, bias) = (random(inputs * outputs, &mut rng), random(outputs, &mut rng));
-    let x = random(61 * inputs, &mut rng);
+    for outputs in [3, 70, 300] {
+        a_row_of_any_batch(outputs, &mut rng);
+    }
+}
+
+fn a_row_of_any_batch(outputs: usize, rng: &mut Rng) {
+    let inputs = 64;
+    let (w, bias) = (random(inputs * outputs, rng), random(outputs, rng));
+    let x = random(61 * inputs, rng);
     for isa in available_instruction_sets() {
         let layer =
             Dense { inputs, outputs, weight: &w, bias: &bias, activation: Activation::Tanh };
         let mut all = vec![0.0; 61 * outputs];
-        forward(isa, layer, &x, &mut all, &mut Vec::new());
+        forward(isa, layer, &x, &mut all, &mut Scratch::default());
         for row in 0..61 {
             let mut one = vec![0.0; outputs];
-            forward(isa, layer, &x[row * inputs..(row + 1) * inputs], &mut one, &mut Vec::new());
+            forward(
+                isa,
+                layer,
+                &x[row * inputs..(row + 1) * inputs],
+                &mut one,
+                &mut Scratch::default(),
+            );
             assert_eq!(one, all[row * outputs..(row + 1) * outputs]);
         }
     }
@@ -94,7 +111,7 @@ fn tanh_is_tanh() {
             activation: Activation::Tanh,
         };
         let mut y = vec![0.0; x.len()];
-        forward(isa, layer, &x, &mut y, &mut Vec::new());
+        forward(isa, layer, &x, &mut y, &mut Scratch::default());
         for (x, y) in x.iter().zip(&y) {
             let exact = f64::from(*x).tanh();
             assert!(
