@@ -12,6 +12,8 @@ use crate::{
     frozen_lake::{MAP_4X4, MAP_8X8, Map},
     table::recycling_robot,
 };
+#[cfg(feature = "physics")]
+use crate::{LunarLander, LunarLanderContinuous, lunar_lander::Options};
 
 /// Which environment, with which options. In a recipe this is a table with the key `id`; what is left
 /// out takes Gymnasium's registered value, and an option that the environment does not have is an
@@ -126,6 +128,36 @@ pub enum EnvConfig {
         #[serde(default = "steps::<100>")]
         episode_length: usize,
     },
+    /// See [`crate::lunar_lander`].
+    #[cfg(feature = "physics")]
+    #[serde(rename = "LunarLander-v3")]
+    LunarLander {
+        #[serde(default = "steps::<1000>")]
+        max_episode_steps: usize,
+        #[serde(default = "moon_gravity")]
+        gravity: f64,
+        #[serde(default)]
+        enable_wind: bool,
+        #[serde(default = "wind_power")]
+        wind_power: f64,
+        #[serde(default = "turbulence_power")]
+        turbulence_power: f64,
+    },
+    /// See [`crate::lunar_lander_continuous`].
+    #[cfg(feature = "physics")]
+    #[serde(rename = "LunarLanderContinuous-v3")]
+    LunarLanderContinuous {
+        #[serde(default = "steps::<1000>")]
+        max_episode_steps: usize,
+        #[serde(default = "moon_gravity")]
+        gravity: f64,
+        #[serde(default)]
+        enable_wind: bool,
+        #[serde(default = "wind_power")]
+        wind_power: f64,
+        #[serde(default = "turbulence_power")]
+        turbulence_power: f64,
+    },
     /// See [`crate::mountain_car`].
     #[serde(rename = "MountainCar-v0")]
     MountainCar {
@@ -202,6 +234,21 @@ fn fickle() -> f64 {
     0.3
 }
 
+#[cfg(feature = "physics")]
+fn moon_gravity() -> f64 {
+    Options::default().gravity
+}
+
+#[cfg(feature = "physics")]
+fn wind_power() -> f64 {
+    Options::default().wind_power
+}
+
+#[cfg(feature = "physics")]
+fn turbulence_power() -> f64 {
+    Options::default().turbulence_power
+}
+
 fn lake_rewards() -> [f64; 3] {
     [1.0, 0.0, 0.0]
 }
@@ -233,8 +280,11 @@ const fn info(id: &'static str, reward_threshold: Option<f64>, summary: &'static
     EnvInfo { id, summary, reward_threshold }
 }
 
+/// How many environments there are with the features that are built.
+const COUNT: usize = if cfg!(feature = "physics") { 20 } else { 18 };
+
 /// Every environment, by id.
-pub const ENVIRONMENTS: [EnvInfo; 18] = [
+pub const ENVIRONMENTS: [EnvInfo; COUNT] = [
     info("Acrobot-v1", Some(-100.0), "swing the free end of two links above the bar"),
     info("BernoulliBandit-v0", None, "arms that pay 1 with fixed probabilities"),
     info("Blackjack-v1", None, "come closer to 21 than the dealer"),
@@ -248,6 +298,10 @@ pub const ENVIRONMENTS: [EnvInfo; 18] = [
     info("GaussianBandit-v0", None, "arms that pay normal numbers"),
     info("Identity-v0", None, "name the number you see"),
     info("IdentityBox-v0", None, "give back the real number you see"),
+    #[cfg(feature = "physics")]
+    info("LunarLander-v3", Some(200.0), "land a craft between two flags"),
+    #[cfg(feature = "physics")]
+    info("LunarLanderContinuous-v3", Some(200.0), "the same with throttles"),
     info("MountainCar-v0", Some(-110.0), "swing a weak car out of a valley"),
     info("MountainCarContinuous-v0", Some(90.0), "the same with a throttle and costly fuel"),
     info("Pendulum-v1", None, "swing a rod up and hold it there"),
@@ -311,6 +365,10 @@ impl EnvConfig {
             Self::GaussianBandit { .. } => "GaussianBandit-v0",
             Self::Identity { .. } => "Identity-v0",
             Self::IdentityBox { .. } => "IdentityBox-v0",
+            #[cfg(feature = "physics")]
+            Self::LunarLander { .. } => "LunarLander-v3",
+            #[cfg(feature = "physics")]
+            Self::LunarLanderContinuous { .. } => "LunarLanderContinuous-v3",
             Self::MountainCar { .. } => "MountainCar-v0",
             Self::MountainCarContinuous { .. } => "MountainCarContinuous-v0",
             Self::Pendulum { .. } => "Pendulum-v1",
@@ -335,6 +393,8 @@ impl EnvConfig {
     pub fn frames_per_second(&self) -> f32 {
         match self {
             Self::CartPole { .. } => 50.0,
+            #[cfg(feature = "physics")]
+            Self::LunarLander { .. } | Self::LunarLanderContinuous { .. } => 50.0,
             Self::Acrobot { .. } => 15.0,
             Self::MountainCar { .. }
             | Self::MountainCarContinuous { .. }
@@ -357,6 +417,9 @@ impl EnvConfig {
             | Self::Pendulum { max_episode_steps, .. }
             | Self::Table { max_episode_steps, .. }
             | Self::Taxi { max_episode_steps, .. } => Some(max_episode_steps),
+            #[cfg(feature = "physics")]
+            Self::LunarLander { max_episode_steps, .. }
+            | Self::LunarLanderContinuous { max_episode_steps, .. } => Some(max_episode_steps),
             Self::Blackjack { max_episode_steps, .. }
             | Self::CliffWalking { max_episode_steps, .. }
             | Self::CliffWalkingSlippery { max_episode_steps } => max_episode_steps,
@@ -435,6 +498,22 @@ impl EnvConfig {
             }
             Self::IdentityBox { episode_length } => {
                 limited.visit(IdentityBox::new(*episode_length)?)
+            }
+            #[cfg(feature = "physics")]
+            &Self::LunarLander { gravity, enable_wind, wind_power, turbulence_power, .. } => {
+                let options = Options { gravity, enable_wind, wind_power, turbulence_power };
+                limited.visit(LunarLander::new(options)?)
+            }
+            #[cfg(feature = "physics")]
+            &Self::LunarLanderContinuous {
+                gravity,
+                enable_wind,
+                wind_power,
+                turbulence_power,
+                ..
+            } => {
+                let options = Options { gravity, enable_wind, wind_power, turbulence_power };
+                limited.visit(LunarLanderContinuous::new(options)?)
             }
             Self::MountainCar { goal_velocity, .. } => {
                 limited.visit(MountainCar::new(*goal_velocity)?)

@@ -17,10 +17,16 @@ mod draw;
 pub mod error;
 pub mod frozen_lake;
 pub mod identity;
+#[cfg(feature = "physics")]
+pub mod lunar_lander;
+#[cfg(feature = "physics")]
+pub mod lunar_lander_continuous;
 mod math;
 pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;
+#[cfg(feature = "physics")]
+mod physics;
 pub mod policy_map;
 pub mod render;
 pub mod table;
@@ -38,6 +44,10 @@ pub use constant::Constant;
 pub use error::ParameterError;
 pub use frozen_lake::FrozenLake;
 pub use identity::{Identity, IdentityBox};
+#[cfg(feature = "physics")]
+pub use lunar_lander::LunarLander;
+#[cfg(feature = "physics")]
+pub use lunar_lander_continuous::LunarLanderContinuous;
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;

@@ -34,6 +34,88 @@ fn mean_return<E: Env>(
     (mean, ((sum_of_squares / episodes as f64 - mean * mean) / episodes as f64).sqrt())
 }
 
+/// The mean returns and lengths of Gymnasium's own policies lie within `allowed` of those that it has.
+#[cfg(feature = "physics")]
+mod physics {
+    use skinner_core::{Env, Rng, wrappers::TimeLimit};
+    use skinner_envs::{LunarLander, LunarLanderContinuous};
+
+    /// Mean return and mean length over `episodes`.
+    fn means<E: Env>(
+        env: E,
+        episodes: usize,
+        mut policy: impl FnMut(&E::Obs, &mut Rng) -> E::Action,
+    ) -> [f64; 2] {
+        let mut steps = 0;
+        let (mean, _) = super::mean_return(env, episodes, |obs, rng| {
+            steps += 1;
+            policy(obs, rng)
+        });
+        [mean, steps as f64 / episodes as f64]
+    }
+
+    fn check(found: [f64; 2], expected: [f64; 2], allowed: [f64; 2]) {
+        for i in 0..2 {
+            assert!((found[i] - expected[i]).abs() <= allowed[i], "{found:?}, not {expected:?}");
+        }
+    }
+
+    /// How much Gymnasium's heuristic wants to turn and to rise.
+    fn wishes(&[x, y, vx, vy, angle, spin, left, right]: &[f32; 8]) -> [f32; 2] {
+        if left + right > 0.0 {
+            return [0.0, -0.5 * vy];
+        }
+        let target_angle = (0.5 * x + vx).clamp(-0.4, 0.4);
+        let turn = 0.5 * (target_angle - angle) - spin;
+        [turn, 0.5 * (0.55 * x.abs() - y) - 0.5 * vy]
+    }
+
+    fn engines(obs: &[f32; 8]) -> usize {
+        let [turn, rise] = wishes(obs);
+        match (rise > turn.abs() && rise > 0.05, turn) {
+            (true, _) => 2,
+            (_, turn) if turn < -0.05 => 3,
+            (_, turn) if turn > 0.05 => 1,
+            _ => 0,
+        }
+    }
+
+    fn throttles(obs: &[f32; 8]) -> [f32; 2] {
+        let [turn, rise] = wishes(obs);
+        [(20.0 * rise - 1.0).clamp(-1.0, 1.0), (-20.0 * turn).clamp(-1.0, 1.0)]
+    }
+
+    fn lander() -> TimeLimit<LunarLander> {
+        TimeLimit::new(LunarLander::new(Default::default()).unwrap(), 1000)
+    }
+
+    fn throttled_lander() -> TimeLimit<LunarLanderContinuous> {
+        TimeLimit::new(LunarLanderContinuous::new(Default::default()).unwrap(), 1000)
+    }
+
+    /// Heuristic 242.1 ± 5.8 in 254.9 steps and random -187.8 ± 6.7 in 91.4 with Gymnasium 1.4.0.
+    #[test]
+    fn lunar_lander() {
+        let heuristic = means(lander(), 1_000, |obs, _| engines(obs));
+        check(heuristic, [242.1, 254.9], [15.0, 25.0]);
+        let random = means(lander(), 2_000, |_, rng| rng.below(4));
+        check(random, [-187.8, 91.4], [20.0, 10.0]);
+        let rising = means(lander(), 1_000, |_, _| 2);
+        check(rising, [-888.6, 124.7], [100.0, 10.0]);
+    }
+
+    /// Heuristic 282.8 ± 1.2 in 204.8 steps and random -211.3 ± 5.1 in 107.0 with Gymnasium 1.4.0.
+    #[test]
+    fn lunar_lander_continuous() {
+        let heuristic = means(throttled_lander(), 500, |obs, _| throttles(obs));
+        check(heuristic, [282.8, 204.8], [6.0, 20.0]);
+        let random = means(throttled_lander(), 2_000, |_, rng| {
+            [(); 2].map(|()| rng.uniform(-1.0, 1.0) as f32)
+        });
+        check(random, [-211.3, 107.0], [20.0, 10.0]);
+    }
+}
+
 /// Both means have an error; their difference must lie within three of its standard errors.
 fn check((mean, error): (f64, f64), expected: f64, expected_error: f64) {
     let allowed = 3.0 * error.hypot(expected_error);
