@@ -41,10 +41,12 @@ embedded![
     "dpo-smollm2-hh",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh-tiny",
+    "dqn-acrobot",
     "dqn-cartpole",
     "dqn-cartpole-no-replay",
     "dqn-cartpole-no-target",
     "dqn-cartpole-zoo",
+    "dqn-lunarlander",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
