@@ -47,6 +47,7 @@ embedded![
     "dqn-cartpole-no-target",
     "dqn-cartpole-zoo",
     "dqn-lunarlander",
+    "dqn-mountaincar",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
@@ -57,6 +58,7 @@ embedded![
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
+    "ppo-lunarlander",
     "ppo-mountaincar",
     "ppo-mountaincar-continuous",
     "ppo-pendulum",
@@ -70,6 +72,7 @@ embedded![
     "q-learning-taxi",
     "reinforce-acrobot",
     "reinforce-cartpole",
+    "reinforce-lunarlander",
     "reinforce-plain-cartpole",
     "rainbow-cartpole",
     #[cfg(feature = "lm")]
