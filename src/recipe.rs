@@ -36,6 +36,7 @@ macro_rules! embedded {
 embedded![
     "a2c-acrobot",
     "a2c-cartpole",
+    "ddpg-pendulum",
     "double-q-learning-frozenlake",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh",
@@ -77,6 +78,8 @@ embedded![
     "rainbow-cartpole",
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
+    "sac-pendulum",
+    "sac-pendulum-zoo",
     "sarsa-cliffwalking",
     #[cfg(feature = "lm")]
     "sft-smollm2-arithmetic",
@@ -84,6 +87,7 @@ embedded![
     "sft-smollm2-gsm8k",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k-tiny",
+    "td3-pendulum",
 ];
 
 /// What a recipe says, with every default filled in.

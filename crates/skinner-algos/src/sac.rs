@@ -133,7 +133,7 @@ impl Sac {
             for _ in 0..self.config.gradient_steps {
                 self.update(&mut metrics)?;
             }
-            metrics.set("learning_rate", self.config.learning_rate);
+            metrics.set("learning_rate", self.rates().0);
         }
         metrics.set("alpha", self.alpha());
         self.experience.metrics(&mut metrics);
@@ -143,6 +143,12 @@ impl Sac {
     /// The present temperature.
     fn alpha(&self) -> f32 {
         self.temperature.log_alpha[0].exp()
+    }
+
+    /// The present step sizes of the actor and of the critics.
+    fn rates(&self) -> (f64, f64) {
+        let env_steps = self.experience.state.env_steps;
+        self.config.rates(env_steps as f64 / self.config.total_steps as f64)
     }
 
     /// One step in every environment: at random before learning starts, then as the actor says.
@@ -191,7 +197,7 @@ impl Sac {
     }
 
     fn learn_critics(&mut self, metrics: &mut Metrics) -> Result<(), AlgoError> {
-        let alpha = self.alpha();
+        let (alpha, rate) = (self.alpha(), self.rates().1);
         let Self { config, kind, actor, critics, experience, batch, .. } = self;
         let rng = &mut experience.state.rng;
         let next_value = match *kind {
@@ -201,7 +207,7 @@ impl Sac {
             Kind::Discrete(n) => discrete::next_value(actor, critics, &batch.next_obs, (n, alpha)),
         };
         let target = bootstrapped_target(&batch.reward, &batch.discount, &next_value);
-        let (rate, max_norm) = (config.critic_rate(), config.max_grad_norm);
+        let max_norm = config.max_grad_norm;
         let fitted = match *kind {
             Kind::Continuous(dim) => {
                 let mut input = Vec::new();
@@ -218,7 +224,7 @@ impl Sac {
 
     /// Returns log-probabilities of the actor's actions before its step.
     fn learn_actor(&mut self, metrics: &mut Metrics) -> Result<Vec<f32>, AlgoError> {
-        let alpha = self.alpha();
+        let (alpha, rate) = (self.alpha(), self.rates().0);
         let Self { config, kind, actor, critics, experience, batch, .. } = self;
         let learned = match *kind {
             Kind::Continuous(dim) => {
@@ -228,8 +234,7 @@ impl Sac {
             Kind::Discrete(n) => discrete::actor_gradient(actor, critics, &batch.obs, (n, alpha)),
         };
         let loss = experience.finite("the actor's loss", learned.loss)?;
-        let (rate, max_norm) = (config.learning_rate, config.max_grad_norm);
-        let norm = actor.learn(&batch.obs, &learned.d_head, rate, max_norm);
+        let norm = actor.learn(&batch.obs, &learned.d_head, rate, config.max_grad_norm);
         metrics.set("actor_loss", loss);
         metrics.set("actor_grad_norm", experience.finite("the gradient", norm)?);
         let n = learned.log_prob.len() as f32;
@@ -242,11 +247,12 @@ impl Sac {
         log_prob: &[f32],
         metrics: &mut Metrics,
     ) -> Result<(), AlgoError> {
+        let rate = self.rates().0;
         let Temperature { log_alpha, optimizer, target_entropy } = &mut self.temperature;
         let (scale, mut d) = (1.0 / log_prob.len() as f32, [0.0]);
         let loss = temperature_loss(log_alpha[0], log_prob, *target_entropy, scale, &mut d[0]);
         metrics.set("alpha_loss", self.experience.finite("the temperature's loss", loss)?);
-        optimizer.step(log_alpha, &mut d, self.config.learning_rate as f32, None);
+        optimizer.step(log_alpha, &mut d, rate as f32, None);
         Ok(())
     }
 

@@ -97,10 +97,16 @@ impl Td3 {
             for _ in 0..self.config.gradient_steps {
                 self.update(&mut metrics)?;
             }
-            metrics.set("learning_rate", self.config.learning_rate);
+            metrics.set("learning_rate", self.rates().0);
         }
         self.experience.metrics(&mut metrics);
         Ok(metrics)
+    }
+
+    /// The present step sizes of the actor and of the critics.
+    fn rates(&self) -> (f64, f64) {
+        let env_steps = self.experience.state.env_steps;
+        self.config.rates(env_steps as f64 / self.config.total_steps as f64)
     }
 
     /// One step in every environment: at random before learning starts, then as the actor says, with noise.
@@ -137,6 +143,7 @@ impl Td3 {
     }
 
     fn learn_critics(&mut self, metrics: &mut Metrics) -> Result<(), AlgoError> {
+        let rate = self.rates().1;
         let Self { config, dim, actor, critics, experience, batch, input, .. } = self;
         let mut next_action = actor.forward_target(&batch.next_obs).to_vec();
         if config.policy_noise > 0.0 {
@@ -149,7 +156,7 @@ impl Td3 {
         let target = bootstrapped_target(&batch.reward, &batch.discount, &next_value);
 
         beside(&batch.obs, &batch.action, *dim, input);
-        let fitted = critics.fit(input, &[], &target, config.critic_rate(), config.max_grad_norm);
+        let fitted = critics.fit(input, &[], &target, rate, config.max_grad_norm);
         metrics.set("critic_loss", experience.finite("the critics' loss", fitted.loss)?);
         metrics.set("q_values", fitted.q_value);
         metrics.set("critic_grad_norm", experience.finite("the gradient", fitted.grad_norm)?);
@@ -158,6 +165,7 @@ impl Td3 {
 
     /// The actor's own actions, to where the first critic values them more.
     fn learn_actor(&mut self, metrics: &mut Metrics) -> Result<(), AlgoError> {
+        let rate = self.rates().0;
         let Self { config, dim, actor, critics, experience, batch, input, .. } = self;
         beside(&batch.obs, actor.forward(&batch.obs), *dim, input);
         let n = batch.len();
@@ -166,7 +174,7 @@ impl Td3 {
         let loss = deterministic_actor_loss(q, 1.0 / n as f32, &mut d_q);
         let loss = experience.finite("the actor's loss", loss)?;
         let d_action = critics.action_gradient(input, &[d_q], *dim);
-        let norm = actor.learn(&batch.obs, &d_action, config.learning_rate, config.max_grad_norm);
+        let norm = actor.learn(&batch.obs, &d_action, rate, config.max_grad_norm);
         metrics.set("actor_loss", loss);
         metrics.set("actor_grad_norm", experience.finite("the gradient", norm)?);
         Ok(())

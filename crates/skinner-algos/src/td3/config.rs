@@ -1,6 +1,7 @@
 //! Hyper-parameters of TD3 and DDPG.
 
 use serde::{Deserialize, Serialize};
+use skinner_core::Schedule;
 
 use crate::error::{AlgoError, not_negative};
 use crate::off_policy::NetworkConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub learning_rate: f64,
     /// Adam's step size for the critics; 0 for `learning_rate`.
     pub critic_learning_rate: f64,
+    /// How step sizes fall.
+    pub learning_rate_schedule: Schedule,
     /// Adam's epsilon.
     pub adam_epsilon: f64,
     /// Discount.
@@ -73,6 +76,7 @@ impl Default for Config {
             num_envs: 1,
             learning_rate: 3e-4,
             critic_learning_rate: 0.0,
+            learning_rate_schedule: Schedule::Constant,
             adam_epsilon: 1e-8,
             gamma: 0.99,
             buffer_size: 1_000_000,
@@ -138,8 +142,11 @@ impl Config {
         not_negative("noise_clip", self.noise_clip)
     }
 
-    /// The critics' step size.
-    pub(super) fn critic_rate(&self) -> f64 {
-        if self.critic_learning_rate > 0.0 { self.critic_learning_rate } else { self.learning_rate }
+    /// Step sizes of the actor and of the critics after a part `progress` of training.
+    pub(super) fn rates(&self, progress: f64) -> (f64, f64) {
+        let factor = self.learning_rate_schedule.factor(progress);
+        let own = self.critic_learning_rate;
+        let critic = if own > 0.0 { own } else { self.learning_rate };
+        (factor * self.learning_rate, factor * critic)
     }
 }

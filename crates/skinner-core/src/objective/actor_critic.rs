@@ -109,7 +109,7 @@ pub fn deterministic_actor_loss<F: Real>(q: &[F], scale: F, d_q: &mut [F]) -> F 
     -scale * q.iter().copied().sum::<F>()
 }
 
-/// TD3's actions for targets, `clip(a + clip(σ ε, -c, c), -1, 1)` (Fujimoto et al. 2018, eq. 14), in place; `noise` is
+/// TD3's actions for targets, `clip(a + clip(σ ε, -c, c), -1, 1)` (Fujimoto et al. 2018, section 5.3), in place; `noise` is
 /// ε, drawn from a standard normal.
 pub fn smooth_actions<F: Real>(action: &mut [F], noise: &[F], std: F, bound: F) {
     assert_eq!(action.len(), noise.len(), "one draw a component");
