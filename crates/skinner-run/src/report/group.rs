@@ -17,10 +17,7 @@ pub(super) struct Group<'a> {
 pub(super) fn groups(runs: &[RunReport]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group> = Vec::new();
     for run in runs {
-        match groups
-            .iter_mut()
-            .find(|group| essence(group.recipe()) == essence(&run.recipe))
-        {
+        match groups.iter_mut().find(|group| essence(group.recipe()) == essence(&run.recipe)) {
             Some(group) => group.runs.push(run),
             None => groups.push(Group { label: base_label(run), runs: vec![run] }),
         }

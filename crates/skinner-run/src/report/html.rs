@@ -448,7 +448,8 @@ fn other_metrics(page: &mut String, groups: &[Group]) {
     let mut names: Vec<&str> = Vec::new();
     for column in all_runs(groups).flat_map(|run| &run.metrics.columns) {
         let name = column.name.as_str();
-        let above = TopChart::of(groups).any(|top| top.shows(name)) || name.starts_with(elicitation::PREFIX);
+        let above = TopChart::of(groups).any(|top| top.shows(name))
+            || name.starts_with(elicitation::PREFIX);
         if !above && !names.contains(&name) {
             names.push(name);
         }
