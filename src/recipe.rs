@@ -44,8 +44,7 @@ embedded![
     "dpo-smollm2-hh-tiny",
     "dqn-acrobot",
     "dqn-cartpole",
-    "dqn-cartpole-no-replay",
-    "dqn-cartpole-no-target",
+    "dqn-cartpole-ablations",
     "dqn-cartpole-zoo",
     "dqn-lunarlander",
     "dqn-mountaincar",
@@ -68,6 +67,7 @@ embedded![
     #[cfg(feature = "lm")]
     "pretrain-shakespeare-tiny",
     "q-learning-cliffwalking",
+    "q-learning-exploration",
     "q-learning-frozenlake",
     "q-learning-frozenlake8x8",
     "q-learning-taxi",
@@ -87,6 +87,7 @@ embedded![
     "sft-smollm2-gsm8k",
     #[cfg(feature = "lm")]
     "sft-smollm2-gsm8k-tiny",
+    "tabular-cliffwalking",
     "td3-pendulum",
 ];
 
@@ -172,9 +173,21 @@ impl Default for EvalConfig {
 pub(crate) enum AnyRecipe {
     /// An agent in an environment.
     Control(Box<Recipe>),
+    /// Agents that differ in a few keys.
+    Variants(Box<Variants>),
     /// A language model.
     #[cfg(feature = "lm")]
     Language(Box<LmRecipe>),
+}
+
+/// A recipe with a table `variants`: what differs in each, by name.
+pub(crate) struct Variants {
+    /// What they have in common.
+    pub base: Recipe,
+    /// The table itself.
+    overrides: Table,
+    /// Each as a recipe of its own.
+    pub each: Vec<(String, Recipe)>,
 }
 
 impl AnyRecipe {
@@ -185,31 +198,26 @@ impl AnyRecipe {
         if !sets.is_empty() {
             origin += " with --set";
         }
-        if table.contains_key("env") {
-            expand_env(&mut table);
-        }
-        for assignment in sets {
-            match assignment.split_once('=') {
-                // Another environment has options of its own, so it replaces the whole table.
-                Some((key, id)) if key.trim() == "env" => {
-                    table.insert("env".into(), Value::String(id.trim().trim_matches('"').into()));
-                    expand_env(&mut table);
-                }
-                // So does another model.
-                Some((key, spec)) if key.trim() == "model" => {
-                    let spec = spec.trim().trim_matches('"');
-                    table.insert("model".into(), Value::String(spec.into()));
-                }
-                _ => apply_set(&mut table, assignment)?,
-            }
-        }
-        if let Some(seed) = seed {
-            let Ok(seed) = i64::try_from(seed) else {
-                bail!("--seed {seed} is too large: it must be below 2^63")
-            };
-            table.insert("seed".into(), Value::Integer(seed));
-        }
-        Self::from_table(name, table, &origin)
+        let overrides = table.remove("variants");
+        let finished = |mut table: Table| -> anyhow::Result<Table> {
+            apply_sets(&mut table, sets)?;
+            set_seed(&mut table, seed)?;
+            Ok(table)
+        };
+        let Some(overrides) = overrides else {
+            return Self::from_table(name, finished(table)?, &origin);
+        };
+        let each = variants(&table, &overrides, &origin)?;
+        let each = each.into_iter().map(|(variant, table)| {
+            let origin = format!("{origin}, variant {variant}");
+            let recipe = Recipe::from_table(name.clone(), finished(table)?, &origin)?;
+            Ok((variant, recipe))
+        });
+        Ok(Self::Variants(Box::new(Variants {
+            each: each.collect::<anyhow::Result<_>>()?,
+            base: Recipe::from_table(name, finished(table)?, &origin)?,
+            overrides: overrides.as_table().cloned().unwrap_or_default(),
+        })))
     }
 
     /// A resolved recipe as a run directory holds it.
@@ -225,6 +233,7 @@ impl AnyRecipe {
     pub fn description(&self) -> &str {
         match self {
             Self::Control(recipe) => &recipe.run.description,
+            Self::Variants(variants) => &variants.base.run.description,
             #[cfg(feature = "lm")]
             Self::Language(recipe) => &recipe.run.description,
         }
@@ -234,6 +243,11 @@ impl AnyRecipe {
     pub fn to_toml(&self) -> anyhow::Result<String> {
         match self {
             Self::Control(recipe) => recipe.to_toml(),
+            Self::Variants(variants) => {
+                let overrides = Value::Table(variants.overrides.clone());
+                let table = Table::from_iter([("variants".to_owned(), overrides)]);
+                Ok(format!("{}\n{}", variants.base.to_toml()?, toml::to_string(&table)?))
+            }
             #[cfg(feature = "lm")]
             Self::Language(recipe) => recipe.to_toml(),
         }
@@ -401,6 +415,86 @@ impl Recipe {
     /// Environment steps between evaluations on the way.
     pub fn eval_every(&self) -> u64 {
         default_if_zero(self.run.eval.every, self.algorithm.total_steps() / 20)
+    }
+}
+
+/// `--set`, in order.
+fn apply_sets(table: &mut Table, sets: &[String]) -> anyhow::Result<()> {
+    if table.contains_key("env") {
+        expand_env(table);
+    }
+    for assignment in sets {
+        match assignment.split_once('=') {
+            // Another environment has options of its own, so it replaces the whole table.
+            Some((key, id)) if key.trim() == "env" => {
+                table.insert("env".into(), Value::String(id.trim().trim_matches('"').into()));
+                expand_env(table);
+            }
+            // So does another model.
+            Some((key, spec)) if key.trim() == "model" => {
+                let spec = spec.trim().trim_matches('"');
+                table.insert("model".into(), Value::String(spec.into()));
+            }
+            _ => apply_set(table, assignment)?,
+        }
+    }
+    Ok(())
+}
+
+/// `--seed`.
+fn set_seed(table: &mut Table, seed: Option<u64>) -> anyhow::Result<()> {
+    if let Some(seed) = seed {
+        let Ok(seed) = i64::try_from(seed) else {
+            bail!("--seed {seed} is too large: it must be below 2^63")
+        };
+        table.insert("seed".into(), Value::Integer(seed));
+    }
+    Ok(())
+}
+
+/// The tables of all variants: what they have in common with what is their own on top.
+fn variants(base: &Table, overrides: &Value, origin: &str) -> anyhow::Result<Vec<(String, Table)>> {
+    #[cfg(feature = "lm")]
+    if crate::lm_recipe::is_language(base) {
+        bail!("{origin}: `variants` are for agents in environments, not for language models");
+    }
+    let shape = "must be a table of tables: [variants.NAME] with the keys that differ";
+    let Some(overrides) = overrides.as_table().filter(|all| !all.is_empty()) else {
+        bail!("{origin}: `variants` {shape}")
+    };
+    let mut base = base.clone();
+    expand_env(&mut base);
+    overrides
+        .iter()
+        .map(|(name, own)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                bail!(
+                    "{origin}: the variant `{name}` must be named by letters, digits, `-` and `_`: it names a directory"
+                );
+            }
+            let Some(own) = own.as_table() else { bail!("{origin}: `variants.{name}` {shape}") };
+            let (mut table, mut own) = (base.clone(), own.clone());
+            if own.contains_key("env") {
+                // Another environment has options of its own.
+                table.remove("env");
+            }
+            expand_env(&mut own);
+            merge(&mut table, own);
+            Ok((name.clone(), table))
+        })
+        .collect()
+}
+
+/// Puts `own` on top of `table`, key by key.
+fn merge(table: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
     }
 }
 

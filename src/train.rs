@@ -23,7 +23,7 @@ use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
 use crate::exact::Exact;
-use crate::recipe::{AnyRecipe, Recipe};
+use crate::recipe::{AnyRecipe, Recipe, Variants};
 use crate::{TrainArgs, evaluate, explain, interrupt, note, out};
 
 /// A checkpoint is written at least this often, and at every tenth of a run.
@@ -42,7 +42,8 @@ struct Ended {
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
     let recipe = match AnyRecipe::load(&args.recipe, &args.sets, args.seed)? {
-        AnyRecipe::Control(recipe) => *recipe,
+        AnyRecipe::Control(recipe) => AnyControl::One(recipe),
+        AnyRecipe::Variants(variants) => AnyControl::Several(variants),
         #[cfg(feature = "lm")]
         AnyRecipe::Language(recipe) => return crate::lm_train::train(args, &recipe),
     };
@@ -52,10 +53,19 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     } else {
         ProgressDrawTarget::hidden()
     });
-    match args.seeds {
-        None => train_one(args, &recipe, &bars),
-        Some(count) => train_seeds(args, &recipe, count, &bars),
+    match (&recipe, args.seeds) {
+        (AnyControl::One(recipe), None) => train_one(args, recipe, &bars),
+        (AnyControl::One(recipe), Some(count)) => train_seeds(args, recipe, count, &bars),
+        (AnyControl::Several(variants), count) => {
+            train_variants(args, variants, count.unwrap_or(1), &bars)
+        }
     }
+}
+
+/// What is to be trained.
+enum AnyControl {
+    One(Box<Recipe>),
+    Several(Box<Variants>),
 }
 
 fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow::Result<ExitCode> {
@@ -76,6 +86,57 @@ fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow:
     Ok(exit_code(ended.interrupted, true, &path))
 }
 
+/// Several variants of a recipe, each with so many seeds, below one directory with one report.
+fn train_variants(
+    args: &TrainArgs,
+    variants: &Variants,
+    count: u64,
+    bars: &MultiProgress,
+) -> anyhow::Result<ExitCode> {
+    let path = match &args.run_dir {
+        Some(path) => path.clone(),
+        None => default_run_dir(&format!("{}-seeds-{count}", variants.base.name), args.resume),
+    };
+    let (mut all, mut failures, mut finished) = (Map::new(), Vec::new(), Vec::new());
+    let mut interrupted = false;
+    for (name, recipe) in &variants.each {
+        let dir = path.join(name);
+        let seeds = run_seeds(args, recipe, &dir, count, bars)?;
+        interrupted |= seeds.interrupted;
+        failures.extend(seeds.failures.iter().map(|failure| format!("{name}, {failure}")));
+        if seeds.ended.iter().any(|run| !run.interrupted) {
+            finished.push(dir.clone());
+        }
+        if !args.json && !seeds.returns().is_empty() {
+            let exact = seeds.exact_returns();
+            let line = exact.map_or_else(
+                || seeds_line(&seeds.returns(), 2),
+                |returns| format!("exact returns of {}", seeds_line(&returns, 4)),
+            );
+            out(&format!("{name}: {line}"))?;
+        }
+        all.insert(name.clone(), seeds.into_json(&dir));
+        if interrupt::asked() {
+            interrupted = true;
+            break;
+        }
+    }
+    let file = path.join("report.html");
+    if !finished.is_empty() {
+        report::write_report(&file, &finished)?;
+    }
+    if args.json {
+        let all = json!({ "run_dir": path, "variants": all, "failures": failures });
+        out(&all.to_string())?;
+    } else if !finished.is_empty() {
+        out(&format!("report: {}", file.display()))?;
+    }
+    if !failures.is_empty() {
+        bail!("{} runs failed: {}", failures.len(), failures.join("; "));
+    }
+    Ok(exit_code(interrupted, true, &path))
+}
+
 fn train_seeds(
     args: &TrainArgs,
     recipe: &Recipe,
@@ -86,10 +147,71 @@ fn train_seeds(
         Some(path) => path.clone(),
         None => default_run_dir(&format!("{}-seeds-{count}", recipe.name), args.resume),
     };
+    let seeds = run_seeds(args, recipe, &path, count, bars)?;
+    if seeds.ended.iter().any(|run| !run.interrupted) {
+        // Of all seeds that are there, those of earlier commands too.
+        report::write_report(&path.join("report.html"), &[&path])?;
+    }
+    let (failures, interrupted) = (seeds.failures.clone(), seeds.interrupted);
+    if args.json {
+        out(&seeds.into_json(&path).to_string())?;
+    } else if !seeds.returns().is_empty() {
+        out(&seeds.lines().join("\n"))?;
+        let file = path.join("report.html");
+        out(&format!("{}\nreport: {}", seeds_line(&seeds.returns(), 2), file.display()))?;
+    }
+    if !failures.is_empty() {
+        bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
+    }
+    Ok(exit_code(interrupted, true, &path))
+}
+
+/// What the seeds of one recipe came to.
+struct Seeds {
+    ended: Vec<Ended>,
+    failures: Vec<String>,
+    interrupted: bool,
+}
+
+impl Seeds {
+    fn returns(&self) -> Vec<f64> {
+        let of = |run: &Ended| run.result.get("eval_return_mean")?.as_f64();
+        self.ended.iter().filter_map(of).collect()
+    }
+
+    /// Of tables whose environment is known.
+    fn exact_returns(&self) -> Option<Vec<f64>> {
+        self.ended.iter().map(|run| run.result.get("exact_return")?.as_f64()).collect()
+    }
+
+    /// One line for each that is finished.
+    fn lines(&self) -> Vec<String> {
+        let finished = self.ended.iter().filter(|run| !run.interrupted);
+        finished
+            .map(|run| format!("seed {}: {}", run.result["seed"], eval_line(&run.result)))
+            .collect()
+    }
+
+    fn into_json(self, path: &Path) -> Value {
+        let summary = seeds_summary(&self.returns());
+        let runs: Vec<Value> =
+            self.ended.into_iter().map(|run| Value::Object(run.result)).collect();
+        json!({ "run_dir": path, "runs": runs, "summary": summary, "failures": self.failures })
+    }
+}
+
+/// Trains `count` seeds below `path`, several at once.
+fn run_seeds(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    path: &Path,
+    count: u64,
+    bars: &MultiProgress,
+) -> anyhow::Result<Seeds> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(cores, |n| n as usize).min(count as usize);
     let (seeds, dirs): (Vec<u64>, Vec<PathBuf>) =
-        seed_dirs(&path, recipe.run.seed, count, args.resume)?.into_iter().unzip();
+        seed_dirs(path, recipe.run.seed, count, args.resume)?.into_iter().unzip();
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<anyhow::Result<Ended>>>> =
         seeds.iter().map(|_| Mutex::new(None)).collect();
@@ -125,32 +247,7 @@ fn train_seeds(
     }
     let interrupted =
         interrupt::asked() && ended.len() < seeds.len() || ended.iter().any(|run| run.interrupted);
-    if ended.iter().any(|run| !run.interrupted) {
-        // Of all seeds that are there, those of earlier commands too.
-        report::write_report(&path.join("report.html"), &[&path])?;
-    }
-    let returns: Vec<f64> =
-        ended.iter().filter_map(|run| run.result.get("eval_return_mean")?.as_f64()).collect();
-    let lines: Vec<String> = ended
-        .iter()
-        .filter(|run| !run.interrupted)
-        .map(|run| format!("seed {}: {}", run.result["seed"], eval_line(&run.result)))
-        .collect();
-    let runs: Vec<Value> = ended.into_iter().map(|run| Value::Object(run.result)).collect();
-    if args.json {
-        let summary = seeds_summary(&returns);
-        let all =
-            json!({ "run_dir": path, "runs": runs, "summary": summary, "failures": failures });
-        out(&all.to_string())?;
-    } else if !returns.is_empty() {
-        out(&lines.join("\n"))?;
-        let file = path.join("report.html");
-        out(&format!("{}\nreport: {}", seeds_line(&returns), file.display()))?;
-    }
-    if !failures.is_empty() {
-        bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
-    }
-    Ok(exit_code(interrupted, true, &path))
+    Ok(Seeds { ended, failures, interrupted })
 }
 
 /// So many seeds from `first` on, each with its directory below `path`, which holds no run unless it is resumed.
@@ -682,10 +779,10 @@ fn seeds_summary(returns: &[f64]) -> Value {
     })
 }
 
-fn seeds_line(returns: &[f64]) -> String {
-    let (low, high) = interval(returns);
+fn seeds_line(returns: &[f64], digits: usize) -> String {
+    let ((low, high), d) = (interval(returns), digits);
     format!(
-        "{} seeds: mean {:.2}, IQM {:.2} (95 % {low:.2} to {high:.2}), worst {:.2}",
+        "{} seeds: mean {:.d$}, IQM {:.d$} (95 % {low:.d$} to {high:.d$}), worst {:.d$}",
         returns.len(),
         statistics::mean(returns),
         statistics::iqm(returns),

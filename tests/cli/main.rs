@@ -197,10 +197,15 @@ fn every_recipe_starts_and_renders() {
             // Of a language model: `lm_train` has those.
             continue;
         }
-        let set = ["--set", "total_steps=5_000", "--set", "eval.episodes=2"];
-        run(dir.path(), &[&["train", name, "--run-dir", name][..], &set].concat());
+        let set = ["--set", "total_steps=6_000", "--set", "eval.episodes=2"];
+        let trained = [&["train", name, "--json", "--run-dir", name][..], &set].concat();
+        let trained = last_json(&run(dir.path(), &trained));
+        // Of variants the first, with its first seed.
+        let first = trained["variants"].as_object().and_then(|all| all.values().next());
+        let run_dir = first.map_or(&trained["run_dir"], |one| &one["runs"][0]["run_dir"]);
         let gif = format!("{name}.gif");
-        run(dir.path(), &["eval", name, "--episodes", "1", "--render", &gif]);
+        let run_dir = run_dir.as_str().unwrap();
+        run(dir.path(), &["eval", run_dir, "--episodes", "1", "--render", &gif]);
         assert!(std::fs::read(dir.path().join(gif)).unwrap().starts_with(b"GIF89a"));
     }
     run(dir.path(), &["eval", "ppo-cartpole", "--episodes", "1", "--render", "last.svg"]);
