@@ -9,7 +9,7 @@ use serde_json::Value;
 use skinner_core::{Rng, statistics};
 
 /// Recipe, what is asked of it, and on how many of ten seeds.
-const ASKED: [(&str, Option<(f64, usize)>); 18] = [
+const ASKED: [(&str, Option<(f64, usize)>); 20] = [
     ("ppo-cartpole", Some((475.0, 10))),
     ("a2c-cartpole", Some((475.0, 10))),
     ("reinforce-cartpole", Some((475.0, 9))),
@@ -21,6 +21,8 @@ const ASKED: [(&str, Option<(f64, usize)>); 18] = [
     ("ppo-mountaincar-continuous", Some((88.0, 8))),
     ("ppo-mountaincar", None),
     ("ppo-frozenlake", None),
+    ("ppo-lunarlander", Some((200.0, 10))),
+    ("reinforce-lunarlander", None),
     ("q-learning-frozenlake", Some((0.735, 10))),
     ("q-learning-frozenlake8x8", Some((0.87, 10))),
     ("q-learning-cliffwalking", Some((-13.0, 10))),

@@ -51,6 +51,7 @@ embedded![
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
+    "ppo-lunarlander",
     "ppo-mountaincar",
     "ppo-mountaincar-continuous",
     "ppo-pendulum",
@@ -64,6 +65,7 @@ embedded![
     "q-learning-taxi",
     "reinforce-acrobot",
     "reinforce-cartpole",
+    "reinforce-lunarlander",
     "reinforce-plain-cartpole",
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
