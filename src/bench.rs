@@ -62,6 +62,7 @@ pub(crate) fn bench(
             "Pendulum-v1",
             "FrozenLake-v1",
             "Taxi-v4",
+            "LunarLander-v3",
         ] {
             put(
                 &format!("env_steps_per_second/{id}"),

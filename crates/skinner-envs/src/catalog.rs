@@ -13,7 +13,7 @@ use crate::{
     table::recycling_robot,
 };
 #[cfg(feature = "physics")]
-use crate::{LunarLander, LunarLanderContinuous, lunar_lander::Options};
+use crate::{BipedalWalker, LunarLander, LunarLanderContinuous, lunar_lander::Options};
 
 /// Which environment, with which options. In a recipe this is a table with the key `id`; what is left
 /// out takes Gymnasium's registered value, and an option that the environment does not have is an
@@ -35,6 +35,13 @@ pub enum EnvConfig {
     BernoulliBandit {
         #[serde(default = "bernoulli_means")]
         means: Vec<f64>,
+    },
+    /// See [`crate::bipedal_walker`].
+    #[cfg(feature = "physics")]
+    #[serde(rename = "BipedalWalker-v3")]
+    BipedalWalker {
+        #[serde(default = "steps::<1600>")]
+        max_episode_steps: usize,
     },
     /// See [`crate::blackjack`].
     #[serde(rename = "Blackjack-v1")]
@@ -281,12 +288,14 @@ const fn info(id: &'static str, reward_threshold: Option<f64>, summary: &'static
 }
 
 /// How many environments there are with the features that are built.
-const COUNT: usize = if cfg!(feature = "physics") { 20 } else { 18 };
+const COUNT: usize = if cfg!(feature = "physics") { 21 } else { 18 };
 
 /// Every environment, by id.
 pub const ENVIRONMENTS: [EnvInfo; COUNT] = [
     info("Acrobot-v1", Some(-100.0), "swing the free end of two links above the bar"),
     info("BernoulliBandit-v0", None, "arms that pay 1 with fixed probabilities"),
+    #[cfg(feature = "physics")]
+    info("BipedalWalker-v3", Some(300.0), "walk over an uneven field on two legs"),
     info("Blackjack-v1", None, "come closer to 21 than the dealer"),
     info("CartPole-v1", Some(475.0), "balance a pole on a cart"),
     info("Chain-v0", None, "two states in which patience pays; exact values known"),
@@ -354,6 +363,8 @@ impl EnvConfig {
         match self {
             Self::Acrobot { .. } => "Acrobot-v1",
             Self::BernoulliBandit { .. } => "BernoulliBandit-v0",
+            #[cfg(feature = "physics")]
+            Self::BipedalWalker { .. } => "BipedalWalker-v3",
             Self::Blackjack { .. } => "Blackjack-v1",
             Self::CartPole { .. } => "CartPole-v1",
             Self::Chain { .. } => "Chain-v0",
@@ -394,7 +405,9 @@ impl EnvConfig {
         match self {
             Self::CartPole { .. } => 50.0,
             #[cfg(feature = "physics")]
-            Self::LunarLander { .. } | Self::LunarLanderContinuous { .. } => 50.0,
+            Self::BipedalWalker { .. }
+            | Self::LunarLander { .. }
+            | Self::LunarLanderContinuous { .. } => 50.0,
             Self::Acrobot { .. } => 15.0,
             Self::MountainCar { .. }
             | Self::MountainCarContinuous { .. }
@@ -418,7 +431,8 @@ impl EnvConfig {
             | Self::Table { max_episode_steps, .. }
             | Self::Taxi { max_episode_steps, .. } => Some(max_episode_steps),
             #[cfg(feature = "physics")]
-            Self::LunarLander { max_episode_steps, .. }
+            Self::BipedalWalker { max_episode_steps }
+            | Self::LunarLander { max_episode_steps, .. }
             | Self::LunarLanderContinuous { max_episode_steps, .. } => Some(max_episode_steps),
             Self::Blackjack { max_episode_steps, .. }
             | Self::CliffWalking { max_episode_steps, .. }
@@ -474,6 +488,8 @@ impl EnvConfig {
         match self {
             Self::Acrobot { dynamics, .. } => limited.visit(Acrobot::new(*dynamics)),
             Self::BernoulliBandit { means } => limited.visit(Bandit::bernoulli(means)?),
+            #[cfg(feature = "physics")]
+            Self::BipedalWalker { .. } => limited.visit(BipedalWalker::default()),
             Self::Blackjack { natural, sab, .. } => limited.visit(Blackjack::new(*natural, *sab)),
             Self::CartPole { sutton_barto_reward, .. } => {
                 limited.visit(CartPole::new(*sutton_barto_reward))

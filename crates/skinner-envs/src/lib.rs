@@ -7,6 +7,8 @@
 
 pub mod acrobot;
 pub mod bandit;
+#[cfg(feature = "physics")]
+pub mod bipedal_walker;
 pub mod blackjack;
 pub mod cartpole;
 pub mod catalog;
@@ -35,6 +37,8 @@ mod tiles;
 
 pub use acrobot::Acrobot;
 pub use bandit::Bandit;
+#[cfg(feature = "physics")]
+pub use bipedal_walker::BipedalWalker;
 pub use blackjack::Blackjack;
 pub use cartpole::CartPole;
 pub use catalog::{CatalogError, EnvConfig, EnvInfo, make};

@@ -11,8 +11,9 @@
 use rapier2d::prelude::{
     BroadPhaseBvh, CCDSolver, CoefficientCombineRule, ColliderBuilder, ColliderSet, GenericJoint,
     Group, ImpulseJointSet, IntegrationParameters, InteractionGroups, InteractionTestMode,
-    IslandManager, MultibodyJointSet, NarrowPhase, PhysicsPipeline, Pose, RevoluteJointBuilder,
-    RigidBodyBuilder, RigidBodyHandle, RigidBodySet, Rotation, SharedShape, SoftBodySet, Vector,
+    IslandManager, JointAxis, MultibodyJointSet, NarrowPhase, PhysicsPipeline, Pose,
+    RevoluteJointBuilder, RigidBodyBuilder, RigidBodyHandle, RigidBodySet, Rotation, SharedShape,
+    SoftBodySet, Vector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,26 @@ pub(crate) struct Body {
     handle: RigidBodyHandle,
     /// The centre of mass in the body's frame. The engine's own frame has its origin there.
     center: [f32; 2],
+}
+
+/// Whether a body touches the ground, as Box2D's listeners have it: a new piece of ground means yes, and one
+/// that is left means no, even where another is still touched.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Touch {
+    pieces: u64,
+    /// The answer.
+    pub contact: bool,
+}
+
+impl Touch {
+    /// Looks again; whether a new piece is touched.
+    pub fn update(&mut self, world: &World, body: &Body) -> bool {
+        let pieces = world.touched(body);
+        let (begun, ended) = (pieces & !self.pieces != 0, self.pieces & !pieces != 0);
+        self.pieces = pieces;
+        self.contact = !ended && (begun || self.contact);
+        begun
+    }
 }
 
 /// A hinge between two bodies, with a motor.
@@ -160,6 +181,15 @@ impl World {
         chain.damping_mut().fill(0.0);
     }
 
+    /// Lets the motor of the hinge that a body hangs on strive for `speed` (rad/s) with at most `torque` (N m).
+    pub fn drive(&mut self, body: &Body, speed: f32, torque: f32) {
+        let link = *self.hinges.rigid_body_link(body.handle).expect("every body has a hinge");
+        let chain = self.hinges.get_multibody_mut(link.multibody).expect("a link has its chain");
+        let joint = &mut chain.link_mut(link.id).expect("a link is in its chain").joint.data;
+        joint.set_motor_velocity(JointAxis::AngX, speed, RIGID);
+        joint.set_motor_max_force(JointAxis::AngX, torque);
+    }
+
     /// Pushes at a point of the world, with a force (N) during the next step.
     pub fn push(&mut self, body: &Body, [fx, fy]: [f64; 2], [x, y]: [f64; 2]) {
         let force = Vector::new(fx as f32, fy as f32);
@@ -221,7 +251,7 @@ impl World {
     }
 
     /// The pieces of ground that the body touches, one bit each.
-    pub fn touched(&self, body: &Body) -> u64 {
+    fn touched(&self, body: &Body) -> u64 {
         let mut pieces = 0;
         for &collider in self.bodies[body.handle].colliders() {
             for pair in self.narrow_phase.contact_pairs_with(collider) {

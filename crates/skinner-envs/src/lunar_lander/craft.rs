@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use skinner_core::{Rng, Space, Step};
 
 use crate::error::{ParameterError, check, check_finite};
-use crate::physics::{Body, Hinge, Matter, World};
+use crate::math::sin_cos;
+use crate::physics::{Body, Hinge, Matter, Touch, World};
 
 /// Pixels of a metre: lengths below are given in Gymnasium's pixels.
 pub(super) const SCALE: f64 = 30.0;
@@ -99,9 +100,8 @@ pub(crate) struct Craft {
     ground: [f64; CORNERS],
     /// Angle of the hull, beyond ±π where it has turned around.
     angle: f64,
-    /// The pieces of ground that hull, left leg and right leg touch.
-    touched: [u64; 3],
-    leg_contact: [bool; 2],
+    hull_touch: Touch,
+    leg_touch: [Touch; 2],
     crashed: bool,
     /// For how many steps hull and legs have been slow.
     slow_for: [u32; 3],
@@ -132,8 +132,8 @@ impl Craft {
             legs,
             ground,
             angle: 0.0,
-            touched: [0; 3],
-            leg_contact: [false; 2],
+            hull_touch: Touch::default(),
+            leg_touch: [Touch::default(); 2],
             crashed: false,
             slow_for: [0; 3],
             shaping: None,
@@ -155,7 +155,7 @@ impl Craft {
 
     pub fn step(&mut self, throttle: Throttle, rng: &mut Rng) -> Step<[f32; 8]> {
         self.throttle = throttle;
-        if self.options.enable_wind && self.leg_contact == [false; 2] {
+        if self.options.enable_wind && !self.leg_touch.iter().any(|touch| touch.contact) {
             self.blow();
         }
         self.fire(throttle, rng);
@@ -192,7 +192,7 @@ impl Craft {
     /// The engines' impulses, scattered by two random numbers that every step draws.
     fn fire(&mut self, throttle: Throttle, rng: &mut Rng) {
         let scatter: [f64; 2] = std::array::from_fn(|_| rng.uniform(-1.0, 1.0) / SCALE);
-        let (sin, cos) = self.angle.sin_cos();
+        let (sin, cos) = sin_cos(self.angle);
         let [x, y] = self.world.position(&self.hull);
         if throttle.main > 0.0 {
             let down = MAIN_BELOW / SCALE + 2.0 * scatter[0];
@@ -216,16 +216,9 @@ impl Craft {
         self.world.release(&self.hull);
         let turned = self.world.angle(&self.hull) - before;
         self.angle += turned - (turned / std::f64::consts::TAU).round() * std::f64::consts::TAU;
-        for (i, body) in self.bodies().into_iter().enumerate() {
-            let touched = self.world.touched(&body);
-            let (begun, ended) = (touched & !self.touched[i], self.touched[i] & !touched);
-            self.touched[i] = touched;
-            match i.checked_sub(1) {
-                None => self.crashed |= begun != 0,
-                Some(leg) if ended != 0 => self.leg_contact[leg] = false,
-                Some(leg) if begun != 0 => self.leg_contact[leg] = true,
-                Some(_) => {}
-            }
+        self.crashed |= self.hull_touch.update(&self.world, &self.hull);
+        for (touch, leg) in self.leg_touch.iter_mut().zip(&self.legs) {
+            touch.update(&self.world, leg);
         }
         self.settle();
     }
@@ -252,7 +245,7 @@ impl Craft {
         let [x, y] = self.world.position(&self.hull);
         let ([vx, vy], spin) =
             if self.at_rest() { ([0.0; 2], 0.0) } else { self.world.velocity(&self.hull) };
-        let contact = self.leg_contact.map(|contact| if contact { 1.0 } else { 0.0 });
+        let contact = self.leg_touch.map(|touch| f64::from(u8::from(touch.contact)));
         [
             (x - WIDTH / 2.0) / (WIDTH / 2.0),
             (y - (PAD_HEIGHT + LEG_DOWN / SCALE)) / (HEIGHT / 2.0),
@@ -407,7 +400,9 @@ mod tests {
         let mut craft = Craft::new(options).unwrap();
         let mut rng = Rng::new(1);
         let mut velocity_after = |steps: usize| {
-            (0..steps).for_each(|_| drop(craft.step(Throttle::default(), &mut rng)));
+            for _ in 0..steps {
+                craft.step(Throttle::default(), &mut rng);
+            }
             craft.state()[3] * FPS / (HEIGHT / 2.0)
         };
         let gained = velocity_after(5) - velocity_after(25);
@@ -423,7 +418,7 @@ mod tests {
         let phase = craft.wind[0];
         craft.step(Throttle::default(), &mut rng);
         assert_eq!(craft.wind[0], phase + 1.0);
-        craft.leg_contact = [true, false];
+        craft.leg_touch[0].contact = true;
         craft.step(Throttle::default(), &mut rng);
         assert_eq!(craft.wind[0], phase + 1.0);
     }

@@ -11,6 +11,7 @@ const SKY: Color = [18, 20, 38];
 const MOON: Color = [196, 198, 204];
 const HULL_COLOR: Color = [128, 102, 230];
 const LEG_COLOR: Color = [170, 156, 236];
+const STRUT: Color = [104, 92, 160];
 const FLAG: Color = [232, 200, 40];
 const POLE: Color = [240, 240, 240];
 const FLAME: Color = [255, 140, 40];
@@ -34,6 +35,7 @@ impl Craft {
         self.draw_flames(&mut picture);
         let [hull, legs @ ..] = self.poses();
         for leg in legs {
+            picture.line(&[pixel(hull.0), pixel(leg.0)], 2.0, STRUT);
             let [x, y] = LEG;
             draw_body(&mut picture, corners([-x, x], [-y, y]), leg, LEG_COLOR);
         }
