@@ -24,6 +24,8 @@ const MINIBATCH_FLOP: usize = {
 pub(crate) enum Part {
     /// Environment steps on one thread
     Envs,
+    /// Steps of LunarLander on one thread
+    Lander,
     /// Environment steps on one thread and on all
     Threads,
     /// Policy inference and gradient steps
@@ -66,6 +68,12 @@ pub(crate) fn bench(
                 env_steps(id, 1024, 1, seconds)?,
                 "steps/s",
             )?;
+        }
+    }
+    if wanted(Part::Lander) {
+        for id in ["LunarLander-v3", "LunarLanderContinuous-v3"] {
+            let rate = env_steps(id, 64, 1, seconds)?;
+            put(&format!("env_steps_per_second/{id}"), rate, "steps/s")?;
         }
     }
     if wanted(Part::Threads) {

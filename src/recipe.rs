@@ -42,10 +42,13 @@ embedded![
     "dpo-smollm2-hh",
     #[cfg(feature = "lm")]
     "dpo-smollm2-hh-tiny",
+    "dqn-acrobot",
     "dqn-cartpole",
     "dqn-cartpole-no-replay",
     "dqn-cartpole-no-target",
     "dqn-cartpole-zoo",
+    "dqn-lunarlander",
+    "dqn-mountaincar",
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
@@ -56,6 +59,7 @@ embedded![
     "ppo-acrobot",
     "ppo-cartpole",
     "ppo-frozenlake",
+    "ppo-lunarlander",
     "ppo-mountaincar",
     "ppo-mountaincar-continuous",
     "ppo-pendulum",
@@ -69,6 +73,7 @@ embedded![
     "q-learning-taxi",
     "reinforce-acrobot",
     "reinforce-cartpole",
+    "reinforce-lunarlander",
     "reinforce-plain-cartpole",
     "rainbow-cartpole",
     #[cfg(feature = "lm")]

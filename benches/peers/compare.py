@@ -82,12 +82,127 @@ def envpool_steps():
     return 500 * num_envs / (time.perf_counter() - began)
 
 
-PEERS = {f.__name__: f for f in (sb3_ppo, torch_minibatch, envpool_steps)}
+def envpool_lander():
+    import envpool
+    import numpy as np
+
+    num_envs = 64
+    envs = envpool.make_gymnasium("LunarLander-v3", num_envs=num_envs, num_threads=1, seed=0)
+    envs.reset()
+    actions = np.random.default_rng(0).integers(0, 4, (16, num_envs)).astype(np.int32)
+    for t in range(200):
+        envs.step(actions[t % 16])
+    began = time.perf_counter()
+    for t in range(1000):
+        envs.step(actions[t % 16])
+    return 1000 * num_envs / (time.perf_counter() - began)
 
 
-def peer(name, core):
+def numpy_q_learning():
+    import gymnasium
+    import numpy as np
+
+    env, rng = gymnasium.make("FrozenLake-v1"), np.random.default_rng(0)
+    q = np.zeros((16, 4))
+    steps, obs = 100_000, env.reset(seed=0)[0]
+    began = time.perf_counter()
+    for _ in range(steps):
+        action = int(rng.integers(4)) if rng.random() < 0.1 else int(q[obs].argmax())
+        after, reward, terminated, truncated, _ = env.step(action)
+        target = reward + (0.0 if terminated else 0.99 * q[after].max())
+        q[obs, action] += 0.1 * (target - q[obs, action])
+        obs = env.reset()[0] if terminated or truncated else after
+    return steps / (time.perf_counter() - began)
+
+
+def sb3_dqn_agent(seed):
+    """rl-zoo's hyper-parameters of DQN on CartPole-v1."""
+    import gymnasium
+    import torch
+    from stable_baselines3 import DQN
+
+    torch.set_num_threads(1)
+    return DQN(
+        "MlpPolicy", gymnasium.make("CartPole-v1"), learning_rate=2.3e-3, batch_size=64,
+        buffer_size=100_000, learning_starts=1_000, gamma=0.99, target_update_interval=10,
+        train_freq=256, gradient_steps=128, exploration_fraction=0.16, exploration_final_eps=0.04,
+        policy_kwargs={"net_arch": [256, 256]}, seed=seed, device="cpu",
+    )
+
+
+def sb3_sac_agent(seed):
+    """rl-zoo's hyper-parameters of SAC on Pendulum-v1."""
+    import gymnasium
+    import torch
+    from stable_baselines3 import SAC
+
+    torch.set_num_threads(1)
+    return SAC("MlpPolicy", gymnasium.make("Pendulum-v1"), learning_rate=1e-3, seed=seed, device="cpu")
+
+
+def sb3_rate(agent, before, steps):
+    agent.learn(before)
+    began, before = time.perf_counter(), agent.num_timesteps
+    agent.learn(steps, reset_num_timesteps=False)
+    return (agent.num_timesteps - before) / (time.perf_counter() - began)
+
+
+def sb3_dqn():
+    return sb3_rate(sb3_dqn_agent(0), 2_048, 10_240)
+
+
+def sb3_sac():
+    return sb3_rate(sb3_sac_agent(0), 200, 1_000)
+
+
+def sb3_seconds(agent, every, steps, threshold):
+    """Seconds of training until a greedy evaluation over ten episodes reaches the threshold, looked for every so many
+    steps; evaluation is not counted."""
+    import gymnasium
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    class Until(BaseCallback):
+        seconds, evaluating = float("inf"), 0.0
+
+        def _on_training_start(self):
+            self.began = time.perf_counter()
+            self.env = gymnasium.make(self.model.env.envs[0].spec.id)
+
+        def _on_step(self):
+            if self.num_timesteps % every:
+                return True
+            began = time.perf_counter()
+            mean, _ = evaluate_policy(self.model, self.env, n_eval_episodes=10, warn=False)
+            if mean >= threshold:
+                self.seconds = began - self.began - self.evaluating
+                return False
+            self.evaluating += time.perf_counter() - began
+            return True
+
+    until = Until()
+    agent.learn(steps, callback=until)
+    return until.seconds
+
+
+def sb3_dqn_seconds(seed):
+    return sb3_seconds(sb3_dqn_agent(seed), 1_000, 50_000, 475.0)
+
+
+def sb3_sac_seconds(seed):
+    return sb3_seconds(sb3_sac_agent(seed), 500, 20_000, -160.0)
+
+
+PEERS = {
+    f.__name__: f
+    for f in (sb3_ppo, torch_minibatch, envpool_steps, envpool_lander, numpy_q_learning, sb3_dqn, sb3_sac,
+              sb3_dqn_seconds, sb3_sac_seconds)
+}
+
+
+def peer(name, core, *args):
     """A peer's figure, from a process of its own on the pinned core."""
-    command = ["taskset", "-c", core, sys.executable, __file__, "--peer", name]
+    command = ["taskset", "-c", core, sys.executable, __file__, "--peer", name, *map(str, args)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return float(output.stdout.split()[-1])
@@ -99,9 +214,72 @@ def ours(skinner, cores, *args):
     return json.loads(output.stdout.splitlines()[-1])
 
 
-def train(skinner, cores, *args):
+def train(skinner, cores, *args, recipe="ppo-cartpole"):
     with tempfile.TemporaryDirectory() as folder:
-        return ours(skinner, cores, "train", "ppo-cartpole", "--run-dir", f"{folder}/run", *args)
+        return ours(skinner, cores, "train", recipe, "--run-dir", f"{folder}/run", *args)
+
+
+def our_seconds(skinner, core, recipe, every, threshold):
+    """For each of ten seeds, seconds of training until an evaluation on the way (ten episodes) reaches the threshold."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(10):
+            run = f"{folder}/{seed}"
+            ours(skinner, core, "train", recipe, "--run-dir", run, "--seed", str(seed), "--set", f"eval.every={every}")
+            with open(f"{run}/timing.jsonl") as lines:
+                at = {row["step"]: row["train_seconds"] for row in map(json.loads, lines)}
+            with open(f"{run}/metrics.jsonl") as lines:
+                rows = list(map(json.loads, lines))
+            reached = [row["step"] for row in rows if row.get("eval_return_mean", -1e9) >= threshold]
+            seconds.append(at[reached[0]] if reached else float("inf"))
+    return seconds
+
+
+def off_policy(skinner, core):
+    """Replay-based agents: the rate at rl-zoo's hyper-parameters, and the time to a threshold with our recipes."""
+    peak = ours(skinner, core, "bench", "--only", "updates")["multiply_add_peak_gflops"] * 1e9
+    rows = {"dqn": ([], []), "sac": ([], []), "lander": ([], []), "table": ([], [])}
+    for _ in range(REPEATS):
+        rows["dqn"][0].append(peer("sb3_dqn", core))
+        rows["dqn"][1].append(train(skinner, core, "--set", "total_steps=20_480", recipe="dqn-cartpole-zoo")["steps_per_second"])
+        rows["sac"][0].append(peer("sb3_sac", core))
+        rows["sac"][1].append(train(skinner, core, "--set", "total_steps=2_000", recipe="sac-pendulum-zoo")["steps_per_second"])
+        rows["lander"][0].append(peer("envpool_lander", core))
+        rows["lander"][1].append(ours(skinner, core, "bench", "--only", "lander")["env_steps_per_second/LunarLander-v3"])
+        rows["table"][0].append(peer("numpy_q_learning", core))
+        bench = ours(skinner, core, "bench", "--only", "tabular")
+        rows["table"][1].append(bench["q_learning_updates_per_second/FrozenLake-v1/decay-0"])
+    print("| work, one pinned core | peer | Skinner | ratio |\n|---|---|---|---|")
+    for name, label in [
+        ("dqn", "DQN CartPole at rl-zoo's hyper-parameters, steps/s (Stable-Baselines3)"),
+        ("sac", "SAC Pendulum at rl-zoo's hyper-parameters, steps/s (Stable-Baselines3)"),
+        ("lander", "LunarLander random steps/s, 64 environments (EnvPool)"),
+        ("table", "tabular Q-learning on FrozenLake, updates/s (NumPy and Gymnasium)"),
+    ]:
+        theirs, own = rows[name]
+        print(f"| {label} | {spread(theirs)} | {spread(own)} | {median([o / p for p, o in zip(theirs, own)]):.1f}× |")
+    # Multiply-adds of a row: the whole network, and what its input gradient leaves out.
+    net = lambda inputs, outputs: (inputs * 256 + 256 * 256 + 256 * outputs, inputs * 256)
+    q, first = net(4, 2)
+    # Online and target forward, weight and input gradients; half an update a step, and acting.
+    dqn_flop = 2 * (0.5 * 64 * (4 * q - first) + q)
+    critic, critic_first = net(4, 1)
+    actor, actor_first = net(3, 2)
+    # Next actions and their values; both critics forward and back; the actor through them, and back.
+    sac_flop = 2 * (256 * (actor + 2 * critic + 2 * (3 * critic - critic_first)
+                           + actor + 2 * 2 * critic + 2 * actor - actor_first) + actor)
+    for name, flop in (("dqn", dqn_flop), ("sac", sac_flop)):
+        limit = peak / flop
+        print(f"{name}: the matrix products alone allow {limit:,.0f} steps/s; {median(rows[name][1]) / limit:.0%} reached")
+
+    for label, theirs, recipe, every, threshold in [
+        ("DQN CartPole until 475", "sb3_dqn_seconds", "dqn-cartpole", 1_000, 475.0),
+        ("SAC Pendulum until -160", "sb3_sac_seconds", "sac-pendulum", 500, -160.0),
+    ]:
+        theirs = [peer(theirs, core, seed) for seed in range(5)]
+        own = our_seconds(skinner, core, recipe, every, threshold)
+        print(f"{label}, seconds of training: Stable-Baselines3 {median(theirs):.2f} (seeds: {theirs}), "
+              f"Skinner {median(own):.3f} (seeds: {own}), {median(theirs) / median(own):.0f}×")
 
 
 def median(values):
@@ -116,13 +294,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--skinner", default="target/release/skinner")
     parser.add_argument("--core", default="0", help="the core for everything on one thread")
-    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["on-policy", "off-policy"], help="one part alone")
+    parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
-        print(PEERS[args.peer]())
+        name, *seed = args.peer
+        print(PEERS[name](*map(int, seed)))
+        return
+    if args.only != "on-policy":
+        off_policy(args.skinner, args.core)
+    if args.only == "off-policy":
         return
 
-    rows = {name: ([], []) for name in PEERS}
+    rows = {name: ([], []) for name in ("sb3_ppo", "torch_minibatch", "envpool_steps")}
     bench = {}
     for _ in range(REPEATS):
         rows["sb3_ppo"][0].append(peer("sb3_ppo", args.core))

@@ -17,10 +17,7 @@ pub(super) struct Group<'a> {
 pub(super) fn groups(runs: &[RunReport]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group> = Vec::new();
     for run in runs {
-        match groups
-            .iter_mut()
-            .find(|group| without_seed(group.recipe()) == without_seed(&run.recipe))
-        {
+        match groups.iter_mut().find(|group| essence(group.recipe()) == essence(&run.recipe)) {
             Some(group) => group.runs.push(run),
             None => groups.push(Group { label: base_label(run), runs: vec![run] }),
         }
@@ -62,9 +59,11 @@ impl RunReport {
     }
 }
 
-fn without_seed(recipe: &Table) -> Table {
+/// What makes a run what it is, but for its seed: all but that and words about it.
+fn essence(recipe: &Table) -> Table {
     let mut recipe = recipe.clone();
     recipe.remove("seed");
+    recipe.remove("description");
     recipe
 }
 
@@ -80,7 +79,7 @@ pub(super) fn base_label(run: &RunReport) -> String {
 fn distinguish(groups: &mut [Group]) {
     let labels: Vec<String> = groups.iter().map(|group| group.label.clone()).collect();
     let flat: Vec<Vec<(String, Value)>> =
-        groups.iter().map(|group| recipe::flatten(&without_seed(group.recipe()))).collect();
+        groups.iter().map(|group| recipe::flatten(&essence(group.recipe()))).collect();
     for (index, group) in groups.iter_mut().enumerate() {
         let alike: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == labels[index]).collect();
         if alike.len() < 2 {

@@ -73,11 +73,19 @@ const TOP: [TopChart; 9] = [
         band: Band::None,
     },
 ];
+/// Of those, what has another meaning where no language model is trained.
+const OF_COMPLETIONS: &str = "entropy";
 const RESAMPLES: usize = 2000;
 /// One run's results stand one below the other if there are more than this.
 const WIDE: usize = 8;
 
 impl TopChart {
+    /// The charts at the top for these runs.
+    fn of(groups: &[Group]) -> impl Iterator<Item = &'static Self> {
+        let language = all_runs(groups).all(is_language);
+        TOP.iter().filter(move |top| language || top.metric != OF_COMPLETIONS)
+    }
+
     /// Whether a metric is in this chart, as its line or as a part of its band.
     fn shows(&self, metric: &str) -> bool {
         self.metric == metric
@@ -316,7 +324,7 @@ fn steps(groups: &[Group]) -> &'static str {
 fn training(page: &mut String, groups: &[Group]) {
     page.push_str("<section>\n<h2>Training</h2>\n");
     let (mut any, mut bands) = (false, Vec::new());
-    for top in &TOP {
+    for top in TopChart::of(groups) {
         let of = |group| curves::series_with_band(group, top.metric, top.band);
         let series: Vec<Series> = groups.iter().map(of).collect();
         if series.iter().all(|series| series.points.is_empty()) {
@@ -440,7 +448,8 @@ fn other_metrics(page: &mut String, groups: &[Group]) {
     let mut names: Vec<&str> = Vec::new();
     for column in all_runs(groups).flat_map(|run| &run.metrics.columns) {
         let name = column.name.as_str();
-        let above = TOP.iter().any(|top| top.shows(name)) || name.starts_with(elicitation::PREFIX);
+        let above = TopChart::of(groups).any(|top| top.shows(name))
+            || name.starts_with(elicitation::PREFIX);
         if !above && !names.contains(&name) {
             names.push(name);
         }
