@@ -197,7 +197,10 @@ fn every_recipe_starts_and_renders() {
             // Of a language model: `lm_train` has those.
             continue;
         }
-        let set = ["--set", "total_steps=6_000", "--set", "eval.episodes=2"];
+        // Enough for one rollout of each.
+        let steps = if name.contains("lunarlander") { 20_000 } else { 6_000 };
+        let steps = format!("total_steps={steps}");
+        let set = ["--set", &steps, "--set", "eval.episodes=2"];
         let trained = [&["train", name, "--json", "--run-dir", name][..], &set].concat();
         let trained = last_json(&run(dir.path(), &trained));
         // Of variants the first, with its first seed.
