@@ -24,7 +24,7 @@ const MINIBATCH_FLOP: usize = {
 pub(crate) enum Part {
     /// Environment steps on one thread
     Envs,
-    /// Steps of LunarLander on one thread
+    /// Steps of the lander on one thread
     Lander,
     /// Environment steps on one thread and on all
     Threads,
@@ -62,7 +62,6 @@ pub(crate) fn bench(
             "Pendulum-v1",
             "FrozenLake-v1",
             "Taxi-v4",
-            "LunarLander-v3",
         ] {
             put(
                 &format!("env_steps_per_second/{id}"),

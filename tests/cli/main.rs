@@ -163,6 +163,56 @@ fn seeds_run_together_and_are_summarised() {
 }
 
 #[test]
+fn variants_run_beside_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |variants: &str| {
+        let recipe = "algorithm = \"q_learning\"\nenv = \"FrozenLake-v1\"\ntotal_steps = 3_000\n";
+        std::fs::write(dir.path().join("compare.toml"), format!("{recipe}{variants}")).unwrap();
+    };
+    write(
+        "[variants.plain]\n[variants.taxi]\nenv = \"Taxi-v4\"\n[variants.sarsa]\nalgorithm = \"sarsa\"\nlambda = 0.5\n",
+    );
+    let args = ["train", "compare.toml", "--json", "--seeds", "2", "--run-dir", "all"];
+    let more = ["--set", "learning_rate=0.3", "--seed", "4"];
+    let line = last_json(&run(dir.path(), &[&args[..], &more].concat()));
+    let variants = line["variants"].as_object().unwrap();
+    assert_eq!(variants.len(), 3);
+    let last = |name: &str| &variants[name]["runs"][1];
+    assert_eq!(
+        (&last("plain")["algorithm"], &last("plain")["seed"]),
+        (&"q_learning".into(), &5.into())
+    );
+    assert_eq!(last("taxi")["env"], "Taxi-v4");
+    assert_eq!(last("sarsa")["algorithm"], "sarsa");
+    let recipe = std::fs::read_to_string(dir.path().join("all/sarsa/seed-4/recipe.toml")).unwrap();
+    assert!(recipe.contains("lambda = 0.5") && recipe.contains("learning_rate = 0.3"), "{recipe}");
+    assert!(std::fs::read_to_string(dir.path().join("all/report.html")).unwrap().contains("<svg"));
+    // A variant is the run that its keys give alone; what is finished is not run again.
+    let alone =
+        ["train", "compare.toml", "--json", "--run-dir", "alone", "--set", "learning_rate=0.3"];
+    write("algorithm_is_given_twice = true\n");
+    assert!(error(dir.path(), &alone).contains("algorithm_is_given_twice"));
+    write("lambda = 0.5\n");
+    let sarsa = [&alone[..], &["--set", "algorithm=sarsa", "--seed", "4"]].concat();
+    let alone = last_json(&run(dir.path(), &sarsa));
+    assert_eq!(alone["checkpoint_sha256"], variants["sarsa"]["runs"][0]["checkpoint_sha256"]);
+    // What cannot be is said, with its place.
+    for (variants, says) in [
+        ("[variants]\n", "table of tables"),
+        ("variants = 3\n", "table of tables"),
+        ("[variants]\nplain = 3\n", "variants.plain"),
+        ("[variants.\"../up\"]\n", "names a directory"),
+        ("[variants.a]\nlambada = 0.5\n", "variant a"),
+        ("[variants.a]\nlambda = 2.0\n", "variant a"),
+    ] {
+        write(variants);
+        let said = error(dir.path(), &["train", "compare.toml", "--run-dir", "wrong"]);
+        assert!(said.contains(says), "{said}");
+    }
+    assert!(!dir.path().join("wrong").exists());
+}
+
+#[test]
 fn lists_help_and_completions() {
     let dir = tempfile::tempdir().unwrap();
     let listed = |what| stdout(&run(dir.path(), &["list", what]));
