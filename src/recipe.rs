@@ -78,6 +78,7 @@ embedded![
     "rainbow-cartpole",
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
+    "sac-lunarlander-continuous",
     "sac-pendulum",
     "sac-pendulum-zoo",
     "sarsa-cliffwalking",
