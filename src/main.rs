@@ -226,6 +226,9 @@ struct ReportArgs {
     /// The HTML file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Also say how long it took until an evaluation on the way reached this return
+    #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
+    threshold: Option<f64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -281,7 +284,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => evaluate::eval(&args),
-        Command::Report(args) => report(&args.run_dirs, &args.out).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report(&args).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "lm")]
         Command::Generate(args) => lm::generate(&args),
         #[cfg(feature = "lm")]
@@ -327,9 +330,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn report(run_dirs: &[PathBuf], file: &std::path::Path) -> anyhow::Result<()> {
-    skinner_run::report::write_report(file, run_dirs)?;
-    out(&format!("wrote {}", file.display()))
+fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    use skinner_run::report::{write_report, write_report_until};
+    let Some(threshold) = args.threshold else {
+        write_report(&args.out, &args.run_dirs)?;
+        return out(&format!("wrote {}", args.out.display()));
+    };
+    for reach in write_report_until(&args.out, &args.run_dirs, threshold)? {
+        let [label, runs, steps, seconds, by_steps, by_seconds] = reach.cells();
+        out(&format!("{label}: {runs} runs reached {threshold}, in {steps} steps, {seconds} s"))?;
+        if reach.steps_ratio.is_some() {
+            out(&format!("  times the first's steps {by_steps}, its seconds {by_seconds}"))?;
+        }
+    }
+    out(&format!("wrote {}", args.out.display()))
 }
 
 /// Prints a line of results. A reader that has gone away (`| head`) is no error.

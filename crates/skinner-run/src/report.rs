@@ -9,6 +9,7 @@ mod group;
 mod html;
 mod pictures;
 mod samples;
+mod threshold;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::run_dir::{RunDir, RunInfo, Status};
 
 pub use pictures::Picture;
 pub use samples::{Sample, Samples};
+pub use threshold::{Reach, Spread, reach};
 
 /// What a run directory holds, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -149,17 +151,33 @@ pub fn run_dirs(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, RunError> {
 /// # Errors
 /// When a path holds no run, or `out` cannot be written.
 pub fn write_report<P: AsRef<Path>>(out: &Path, paths: &[P]) -> Result<Vec<String>, RunError> {
+    let runs = read_all(paths)?;
+    write_out(out, render(&runs).as_bytes())?;
+    Ok(runs.into_iter().flat_map(|run| run.notes).collect())
+}
+
+/// Like [`write_report`], with how long it took until an evaluation reached `threshold`, which is returned.
+///
+/// # Errors
+/// When a path holds no run, or `out` cannot be written.
+pub fn write_report_until<P: AsRef<Path>>(
+    out: &Path,
+    paths: &[P],
+    threshold: f64,
+) -> Result<Vec<Reach>, RunError> {
+    let runs = read_all(paths)?;
+    write_out(out, html::page(&group::groups(&runs), Some(threshold)).as_bytes())?;
+    Ok(reach(&runs, threshold))
+}
+
+fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<RunReport>, RunError> {
     let mut runs = Vec::new();
     for path in paths {
         for run_dir in run_dirs(path)? {
             runs.push(RunReport::read(run_dir)?);
         }
     }
-    if runs.is_empty() {
-        return Err(RunError::NothingToReport);
-    }
-    write_out(out, render(&runs).as_bytes())?;
-    Ok(runs.into_iter().flat_map(|run| run.notes).collect())
+    if runs.is_empty() { Err(RunError::NothingToReport) } else { Ok(runs) }
 }
 
 /// The chart of pass@k before and after, where it was logged at several k.
@@ -169,7 +187,7 @@ pub fn pass_at_k_chart(history: &History) -> Option<String> {
 
 /// The report as HTML.
 pub fn render(runs: &[RunReport]) -> String {
-    html::page(&group::groups(runs))
+    html::page(&group::groups(runs), None)
 }
 
 /// A pipe or a device is written as it is; a file is replaced as a whole.

@@ -9,7 +9,7 @@ use skinner_core::statistics::{iqm, mean, std};
 
 use super::curves::Band;
 use super::group::{Group, base_label};
-use super::{RunReport, curves, elicitation, pictures, samples};
+use super::{RunReport, curves, elicitation, pictures, samples, threshold};
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
@@ -97,8 +97,8 @@ impl TopChart {
     }
 }
 
-/// The whole page.
-pub(super) fn page(groups: &[Group]) -> String {
+/// The whole page; with a threshold also how long it took until that.
+pub(super) fn page(groups: &[Group], until: Option<f64>) -> String {
     let title = title(groups);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -109,6 +109,9 @@ pub(super) fn page(groups: &[Group]) -> String {
     summary(&mut page, groups);
     notes(&mut page, groups);
     evaluation(&mut page, groups);
+    if let Some(until) = until {
+        threshold::section(&mut page, groups, until);
+    }
     elicitation::section(&mut page, groups);
     training(&mut page, groups);
     completions(&mut page, groups);
@@ -666,10 +669,10 @@ fn duration(seconds: f64) -> String {
 }
 
 /// An HTML table; cells are escaped here.
-struct Table(String);
+pub(super) struct Table(String);
 
 impl Table {
-    fn new<'a>(heads: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(heads: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
         for head in heads {
             let _ = write!(table, "<th>{}</th>", escape(head));
@@ -678,7 +681,7 @@ impl Table {
         Self(table)
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.add("<tr>", cells);
     }
 
@@ -694,7 +697,7 @@ impl Table {
         self.0.push_str("</tr>\n");
     }
 
-    fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         self.0.push_str("</tbody></table></div>\n");
         self.0
     }
