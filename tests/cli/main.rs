@@ -248,7 +248,12 @@ fn every_recipe_starts_and_renders() {
             continue;
         }
         // Enough for one rollout of each.
-        let steps = if name.contains("lunarlander") { 20_000 } else { 6_000 };
+        let steps = match name {
+            _ if name.contains("lunarlander") => 20_000,
+            // Wide networks.
+            _ if name.ends_with("zoo") => 2_000,
+            _ => 6_000,
+        };
         let steps = format!("total_steps={steps}");
         let set = ["--set", &steps, "--set", "eval.episodes=2"];
         let trained = [&["train", name, "--json", "--run-dir", name][..], &set].concat();

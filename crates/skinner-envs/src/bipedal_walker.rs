@@ -19,16 +19,18 @@
 //!
 //! | index | quantity | unit | min | max |
 //! |---|---|---|---|---|
-//! | 0 | angle of the hull, beyond ±π after a turn | rad | -π | π |
-//! | 1 | angular velocity of the hull | 25 rad/s | -5 | 5 |
-//! | 2 | horizontal velocity | 8.33 m/s | -5 | 5 |
-//! | 3 | vertical velocity | 12.5 m/s | -5 | 5 |
+//! | 0 | angle of the hull, beyond ±π after a turn | rad | -∞ | ∞ |
+//! | 1 | angular velocity of the hull | 25 rad/s | -∞ | ∞ |
+//! | 2 | horizontal velocity | 8.33 m/s | -∞ | ∞ |
+//! | 3 | vertical velocity | 12.5 m/s | -∞ | ∞ |
 //! | 4, 9 | angle of a hip | rad | -π | π |
-//! | 5, 10 | angular velocity of a hip | 4 rad/s | -5 | 5 |
-//! | 6, 11 | angle of a knee, plus 1 | rad | -π | π |
-//! | 7, 12 | angular velocity of a knee | 6 rad/s | -5 | 5 |
+//! | 5, 10 | angular velocity of a hip | 4 rad/s | -∞ | ∞ |
+//! | 6, 11 | angle of a knee, plus 1 | rad | -π - 1 | π + 1 |
+//! | 7, 12 | angular velocity of a knee | 6 rad/s | -∞ | ∞ |
 //! | 8, 13 | whether the lower leg touches the ground | 0 or 1 | 0 | 5 |
 //! | 14 to 23 | where a ray ends, from straight down to 77° ahead | 5.33 m | -1 | 1 |
+//!
+//! Gymnasium declares ±π for the hull's angle and ±5 for velocities, and may exceed them.
 //!
 //! # Rewards
 //!
@@ -86,9 +88,10 @@ impl Env for BipedalWalker {
     type Action = [f32; 4];
 
     fn observation_space(&self) -> Space {
-        let turn = std::f32::consts::PI;
-        let leg = [turn, 5.0, turn, 5.0, 5.0];
-        let high = [&[turn, 5.0, 5.0, 5.0][..], &leg, &leg, &[1.0; 10]].concat();
+        // Turns and velocities have no bounds but those of the episode.
+        let (turn, free) = (std::f32::consts::PI, f32::INFINITY);
+        let leg = [turn, free, turn + 1.0, free, 5.0];
+        let high = [&[free; 4][..], &leg, &leg, &[1.0; 10]].concat();
         let mut low: Vec<f32> = high.iter().map(|bound| -bound).collect();
         (low[8], low[13]) = (0.0, 0.0);
         Space::Box { low, high }

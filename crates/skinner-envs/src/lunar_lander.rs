@@ -20,13 +20,15 @@
 //! | index | quantity | unit | min | max |
 //! |---|---|---|---|---|
 //! | 0 | horizontal distance from the pad | 10 m | -2.5 | 2.5 |
-//! | 1 | height above the pad (0 on straight legs) | 6.67 m | -2.5 | 2.5 |
-//! | 2 | horizontal velocity | 5 m/s | -10 | 10 |
-//! | 3 | vertical velocity | 7.5 m/s | -10 | 10 |
-//! | 4 | angle, beyond ±π after a turn | rad | -2π | 2π |
-//! | 5 | angular velocity | 2.5 rad/s | -10 | 10 |
+//! | 1 | height above the pad (0 on straight legs) | 6.67 m | -∞ | ∞ |
+//! | 2 | horizontal velocity | 5 m/s | -∞ | ∞ |
+//! | 3 | vertical velocity | 7.5 m/s | -∞ | ∞ |
+//! | 4 | angle, beyond ±π after a turn | rad | -∞ | ∞ |
+//! | 5 | angular velocity | 2.5 rad/s | -∞ | ∞ |
 //! | 6 | whether the left leg touches the ground | 0 or 1 | 0 | 1 |
 //! | 7 | whether the right leg touches the ground | 0 or 1 | 0 | 1 |
+//!
+//! Gymnasium declares ±2.5 for the height, ±10 for velocities and ±2π for the angle, and may exceed them.
 //!
 //! # Rewards
 //!

@@ -208,10 +208,11 @@ impl Config {
                 self.buffer_size, self.num_envs
             ));
         }
-        if !self.target_network && (self.tau < 1.0) {
-            return conflict(
-                "tau: without a target network nothing moves towards the online one".into(),
-            );
+        if !self.target_network && self.tau < 1.0 {
+            return conflict(format!(
+                "tau = {}: without a target network nothing moves towards the online one; set tau = 1",
+                self.tau
+            ));
         }
         Ok(())
     }

@@ -333,9 +333,10 @@ fn vector([x, y]: [f64; 2]) -> Vector {
 }
 
 pub(crate) fn observation_space() -> Space {
-    let turn = std::f32::consts::TAU;
-    let high = vec![2.5, 2.5, 10.0, 10.0, turn, 10.0, 1.0, 1.0];
-    let low = vec![-2.5, -2.5, -10.0, -10.0, -turn, -10.0, 0.0, 0.0];
+    // Nothing but the sides and the ground stops a craft that climbs or spins.
+    let free = f32::INFINITY;
+    let high = vec![2.5, free, free, free, free, free, 1.0, 1.0];
+    let low = vec![-2.5, -free, -free, -free, -free, -free, 0.0, 0.0];
     Space::Box { low, high }
 }
 
