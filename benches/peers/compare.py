@@ -235,11 +235,11 @@ def our_seconds(skinner, core, recipe, every, threshold):
     return seconds
 
 
-def off_policy(skinner, core):
+def off_policy(skinner, core, repeats, seeds):
     """Replay-based agents: the rate at rl-zoo's hyper-parameters, and the time to a threshold with our recipes."""
     peak = ours(skinner, core, "bench", "--only", "updates")["multiply_add_peak_gflops"] * 1e9
     rows = {"dqn": ([], []), "sac": ([], []), "lander": ([], []), "table": ([], [])}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         rows["dqn"][0].append(peer("sb3_dqn", core))
         rows["dqn"][1].append(train(skinner, core, "--set", "total_steps=20_480", recipe="dqn-cartpole-zoo")["steps_per_second"])
         rows["sac"][0].append(peer("sb3_sac", core))
@@ -276,7 +276,7 @@ def off_policy(skinner, core):
         ("DQN CartPole until 475", "sb3_dqn_seconds", "dqn-cartpole", 1_000, 475.0),
         ("SAC Pendulum until -160", "sb3_sac_seconds", "sac-pendulum", 500, -160.0),
     ]:
-        theirs = [peer(theirs, core, seed) for seed in range(5)]
+        theirs = [peer(theirs, core, seed) for seed in range(seeds)]
         own = our_seconds(skinner, core, recipe, every, threshold)
         print(f"{label}, seconds of training: Stable-Baselines3 {median(theirs):.2f} (seeds: {theirs}), "
               f"Skinner {median(own):.3f} (seeds: {own}), {median(theirs) / median(own):.0f}×")
@@ -295,6 +295,8 @@ def main():
     parser.add_argument("--skinner", default="target/release/skinner")
     parser.add_argument("--core", default="0", help="the core for everything on one thread")
     parser.add_argument("--only", choices=["on-policy", "off-policy"], help="one part alone")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="of off-policy rates")
+    parser.add_argument("--peer-seeds", type=int, default=5, help="of Stable-Baselines3's times to a threshold")
     parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
@@ -302,7 +304,7 @@ def main():
         print(PEERS[name](*map(int, seed)))
         return
     if args.only != "on-policy":
-        off_policy(args.skinner, args.core)
+        off_policy(args.skinner, args.core, args.repeats, args.peer_seeds)
     if args.only == "off-policy":
         return
 
