@@ -73,7 +73,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let origin = run_dir.recipe_path().display().to_string();
     let recipe = match AnyRecipe::from_table(name, run_dir.recipe()?, &origin)? {
         AnyRecipe::Control(recipe) => *recipe,
-        AnyRecipe::Variants(variants) => variants.base,
+        AnyRecipe::Variants(_) => bail!("{origin}: a run is of one variant, not of several"),
         #[cfg(feature = "lm")]
         AnyRecipe::Language(recipe) => return crate::lm_train::eval(args, &recipe),
     };

@@ -1,5 +1,6 @@
 //! A recipe: one TOML file that says everything about a run but where its files go.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -205,8 +206,10 @@ impl AnyRecipe {
             set_seed(&mut table, seed)?;
             Ok(table)
         };
-        let Some(overrides) = overrides else {
-            return Self::from_table(name, finished(table)?, &origin);
+        let overrides = match overrides {
+            None => return Self::from_table(name, finished(table)?, &origin),
+            Some(Value::Table(overrides)) if !overrides.is_empty() => overrides,
+            Some(_) => bail!("{origin}: `variants` {VARIANTS_SHAPE}"),
         };
         let each = variants(&table, &overrides, &origin)?;
         let each = each.into_iter().map(|(variant, table)| {
@@ -217,7 +220,7 @@ impl AnyRecipe {
         Ok(Self::Variants(Box::new(Variants {
             each: each.collect::<anyhow::Result<_>>()?,
             base: Recipe::from_table(name, finished(table)?, &origin)?,
-            overrides: overrides.as_table().cloned().unwrap_or_default(),
+            overrides,
         })))
     }
 
@@ -245,9 +248,8 @@ impl AnyRecipe {
         match self {
             Self::Control(recipe) => recipe.to_toml(),
             Self::Variants(variants) => {
-                let overrides = Value::Table(variants.overrides.clone());
-                let table = Table::from_iter([("variants".to_owned(), overrides)]);
-                Ok(format!("{}\n{}", variants.base.to_toml()?, toml::to_string(&table)?))
+                let overrides = BTreeMap::from([("variants", &variants.overrides)]);
+                Ok(format!("{}\n{}", variants.base.to_toml()?, toml::to_string(&overrides)?))
             }
             #[cfg(feature = "lm")]
             Self::Language(recipe) => recipe.to_toml(),
@@ -453,16 +455,14 @@ fn set_seed(table: &mut Table, seed: Option<u64>) -> anyhow::Result<()> {
     Ok(())
 }
 
+const VARIANTS_SHAPE: &str = "must be a table of tables: [variants.NAME] with the keys that differ";
+
 /// The tables of all variants: what they have in common with what is their own on top.
-fn variants(base: &Table, overrides: &Value, origin: &str) -> anyhow::Result<Vec<(String, Table)>> {
+fn variants(base: &Table, overrides: &Table, origin: &str) -> anyhow::Result<Vec<(String, Table)>> {
     #[cfg(feature = "lm")]
     if crate::lm_recipe::is_language(base) {
         bail!("{origin}: `variants` are for agents in environments, not for language models");
     }
-    let shape = "must be a table of tables: [variants.NAME] with the keys that differ";
-    let Some(overrides) = overrides.as_table().filter(|all| !all.is_empty()) else {
-        bail!("{origin}: `variants` {shape}")
-    };
     let mut base = base.clone();
     expand_env(&mut base);
     overrides
@@ -474,7 +474,9 @@ fn variants(base: &Table, overrides: &Value, origin: &str) -> anyhow::Result<Vec
                     "{origin}: the variant `{name}` must be named by letters, digits, `-` and `_`: it names a directory"
                 );
             }
-            let Some(own) = own.as_table() else { bail!("{origin}: `variants.{name}` {shape}") };
+            let Some(own) = own.as_table() else {
+                bail!("{origin}: `variants.{name}` {VARIANTS_SHAPE}")
+            };
             let (mut table, mut own) = (base.clone(), own.clone());
             if own.contains_key("env") {
                 // Another environment has options of its own.

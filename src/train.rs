@@ -41,12 +41,11 @@ struct Ended {
 /// Runs `skinner train`.
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     interrupt::listen()?;
-    let recipe = match AnyRecipe::load(&args.recipe, &args.sets, args.seed)? {
-        AnyRecipe::Control(recipe) => AnyControl::One(recipe),
-        AnyRecipe::Variants(variants) => AnyControl::Several(variants),
-        #[cfg(feature = "lm")]
-        AnyRecipe::Language(recipe) => return crate::lm_train::train(args, &recipe),
-    };
+    let recipe = AnyRecipe::load(&args.recipe, &args.sets, args.seed)?;
+    #[cfg(feature = "lm")]
+    if let AnyRecipe::Language(recipe) = &recipe {
+        return crate::lm_train::train(args, recipe);
+    }
     args.device.expect_cpu()?;
     let bars = MultiProgress::with_draw_target(if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
@@ -54,18 +53,14 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         ProgressDrawTarget::hidden()
     });
     match (&recipe, args.seeds) {
-        (AnyControl::One(recipe), None) => train_one(args, recipe, &bars),
-        (AnyControl::One(recipe), Some(count)) => train_seeds(args, recipe, count, &bars),
-        (AnyControl::Several(variants), count) => {
+        (AnyRecipe::Control(recipe), None) => train_one(args, recipe, &bars),
+        (AnyRecipe::Control(recipe), Some(count)) => train_seeds(args, recipe, count, &bars),
+        (AnyRecipe::Variants(variants), count) => {
             train_variants(args, variants, count.unwrap_or(1), &bars)
         }
+        #[cfg(feature = "lm")]
+        (AnyRecipe::Language(_), _) => unreachable!("trained above"),
     }
-}
-
-/// What is to be trained.
-enum AnyControl {
-    One(Box<Recipe>),
-    Several(Box<Variants>),
 }
 
 fn train_one(args: &TrainArgs, recipe: &Recipe, bars: &MultiProgress) -> anyhow::Result<ExitCode> {

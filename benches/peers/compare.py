@@ -66,36 +66,27 @@ def torch_minibatch():
     return (time.perf_counter() - began) / 500 * 1e6
 
 
-def envpool_steps():
+def envpool_rate(id, num_envs, num_actions, warm_up, steps):
     import envpool
     import numpy as np
 
-    num_envs = 1024
-    envs = envpool.make_gymnasium("CartPole-v1", num_envs=num_envs, num_threads=1, seed=0)
+    envs = envpool.make_gymnasium(id, num_envs=num_envs, num_threads=1, seed=0)
     envs.reset()
-    actions = np.random.default_rng(0).integers(0, 2, (16, num_envs)).astype(np.int32)
-    for t in range(50):
+    actions = np.random.default_rng(0).integers(0, num_actions, (16, num_envs)).astype(np.int32)
+    for t in range(warm_up):
         envs.step(actions[t % 16])
     began = time.perf_counter()
-    for t in range(500):
+    for t in range(steps):
         envs.step(actions[t % 16])
-    return 500 * num_envs / (time.perf_counter() - began)
+    return steps * num_envs / (time.perf_counter() - began)
+
+
+def envpool_steps():
+    return envpool_rate("CartPole-v1", 1024, 2, 50, 500)
 
 
 def envpool_lander():
-    import envpool
-    import numpy as np
-
-    num_envs = 64
-    envs = envpool.make_gymnasium("LunarLander-v3", num_envs=num_envs, num_threads=1, seed=0)
-    envs.reset()
-    actions = np.random.default_rng(0).integers(0, 4, (16, num_envs)).astype(np.int32)
-    for t in range(200):
-        envs.step(actions[t % 16])
-    began = time.perf_counter()
-    for t in range(1000):
-        envs.step(actions[t % 16])
-    return 1000 * num_envs / (time.perf_counter() - began)
+    return envpool_rate("LunarLander-v3", 64, 4, 200, 1000)
 
 
 def numpy_q_learning():

@@ -7,11 +7,11 @@ use skinner_core::{Actions, Metrics, ReplayBuffer, Rng, SeedSequence, StepBatch,
 use skinner_nn::{Activation, polyak};
 
 use crate::episodes::Episodes;
-use crate::error::{AlgoError, MOST_WIDTH, require};
+use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, MOST_WIDTH, require, size};
 use crate::on_policy::{STREAM_TRAINING, fingerprint};
 
 /// Bound on the transitions of a replay buffer.
-pub(crate) const MOST_TRANSITIONS: usize = 1 << 30;
+const MOST_TRANSITIONS: usize = 1 << 30;
 
 /// A network's hidden layers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,50 @@ impl NetworkConfig {
             format!("{:?}", self.hidden_sizes),
             "every width must be at least 1 and at most 16384",
         )
+    }
+}
+
+/// Hyper-parameters of when and from what is learned.
+pub(crate) struct Replayed {
+    pub total_steps: u64,
+    pub num_envs: usize,
+    pub buffer_size: usize,
+    pub learning_starts: u64,
+    pub batch_size: usize,
+    pub train_frequency: usize,
+    pub gradient_steps: usize,
+    pub n_steps: usize,
+}
+
+impl Replayed {
+    pub fn validate(&self) -> Result<(), AlgoError> {
+        size("num_envs", self.num_envs, MOST_ENVS)?;
+        size("buffer_size", self.buffer_size, MOST_TRANSITIONS)?;
+        size("batch_size", self.batch_size, MOST_STEPS)?;
+        size("train_frequency", self.train_frequency, MOST_STEPS)?;
+        size("gradient_steps", self.gradient_steps, MOST_STEPS)?;
+        size("n_steps", self.n_steps, MOST_STEPS)?;
+        let conflict = |what: String| Err(AlgoError::Conflict(what));
+        let iteration = self.train_frequency.saturating_mul(self.num_envs) as u64;
+        if self.total_steps < iteration {
+            return conflict(format!(
+                "total_steps = {} is less than one iteration, train_frequency × num_envs = {iteration}",
+                self.total_steps
+            ));
+        }
+        if self.learning_starts >= self.total_steps {
+            return conflict(format!(
+                "learning_starts = {} leaves nothing of total_steps = {} to learn in",
+                self.learning_starts, self.total_steps
+            ));
+        }
+        if self.buffer_size < self.num_envs {
+            return conflict(format!(
+                "buffer_size = {} has no room for one step of num_envs = {} environments",
+                self.buffer_size, self.num_envs
+            ));
+        }
+        Ok(())
     }
 }
 

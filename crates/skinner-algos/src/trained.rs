@@ -8,8 +8,8 @@ use skinner_core::{Rng, Space};
 use skinner_nn::{Activation, Mlp, MlpTape, Network as _, Optimizer, OptimizerKind};
 
 use crate::NamedArray;
-use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, not_negative, positive, require, size};
-use crate::off_policy::{MOST_TRANSITIONS, NetworkConfig, update_target};
+use crate::error::{AlgoError, MOST_STEPS, not_negative, positive, require, size};
+use crate::off_policy::{NetworkConfig, update_target};
 
 /// A network, its parameters, a copy of them that follows, and its optimizer.
 pub(crate) struct Trained {
@@ -133,52 +133,6 @@ pub(crate) fn load_all<'a>(
     Ok(())
 }
 
-/// Hyper-parameters of when and from what is learned.
-pub(crate) struct Replayed {
-    pub total_steps: u64,
-    pub num_envs: usize,
-    pub buffer_size: usize,
-    pub learning_starts: u64,
-    pub batch_size: usize,
-    pub train_frequency: usize,
-    pub gradient_steps: usize,
-    pub policy_frequency: usize,
-    pub n_steps: usize,
-}
-
-impl Replayed {
-    pub fn validate(&self) -> Result<(), AlgoError> {
-        size("num_envs", self.num_envs, MOST_ENVS)?;
-        size("buffer_size", self.buffer_size, MOST_TRANSITIONS)?;
-        size("batch_size", self.batch_size, MOST_STEPS)?;
-        size("train_frequency", self.train_frequency, MOST_STEPS)?;
-        size("gradient_steps", self.gradient_steps, MOST_STEPS)?;
-        size("policy_frequency", self.policy_frequency, MOST_STEPS)?;
-        size("n_steps", self.n_steps, MOST_STEPS)?;
-        let conflict = |what: String| Err(AlgoError::Conflict(what));
-        let iteration = self.train_frequency.saturating_mul(self.num_envs) as u64;
-        if self.total_steps < iteration {
-            return conflict(format!(
-                "total_steps = {} is less than one iteration, train_frequency × num_envs = {iteration}",
-                self.total_steps
-            ));
-        }
-        if self.learning_starts >= self.total_steps {
-            return conflict(format!(
-                "learning_starts = {} leaves nothing of total_steps = {} to learn in",
-                self.learning_starts, self.total_steps
-            ));
-        }
-        if self.buffer_size < self.num_envs {
-            return conflict(format!(
-                "buffer_size = {} has no room for one step of num_envs = {} environments",
-                self.buffer_size, self.num_envs
-            ));
-        }
-        Ok(())
-    }
-}
-
 /// Hyper-parameters of the optimizers and of what they lead to.
 pub(crate) struct Steps {
     pub learning_rate: f64,
@@ -188,10 +142,12 @@ pub(crate) struct Steps {
     pub gamma: f64,
     pub tau: f64,
     pub num_critics: usize,
+    pub policy_frequency: usize,
 }
 
 impl Steps {
     pub fn validate(&self) -> Result<(), AlgoError> {
+        size("policy_frequency", self.policy_frequency, MOST_STEPS)?;
         positive("learning_rate", self.learning_rate)?;
         not_negative("critic_learning_rate", self.critic_learning_rate)?;
         positive("adam_epsilon", self.adam_epsilon)?;

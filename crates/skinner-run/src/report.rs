@@ -23,7 +23,7 @@ use crate::run_dir::{RunDir, RunInfo, Status};
 
 pub use pictures::Picture;
 pub use samples::{Sample, Samples};
-pub use threshold::{Reach, Spread, reach};
+pub use threshold::{Reach, Spread};
 
 /// What a run directory holds, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -166,8 +166,10 @@ pub fn write_report_until<P: AsRef<Path>>(
     threshold: f64,
 ) -> Result<Vec<Reach>, RunError> {
     let runs = read_all(paths)?;
-    write_out(out, html::page(&group::groups(&runs), Some(threshold)).as_bytes())?;
-    Ok(reach(&runs, threshold))
+    let groups = group::groups(&runs);
+    let all = threshold::reach(&groups, threshold);
+    write_out(out, html::page(&groups, Some((threshold, &all))).as_bytes())?;
+    Ok(all)
 }
 
 fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<RunReport>, RunError> {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use skinner_core::Schedule;
 
-use crate::error::{AlgoError, MOST_ENVS, MOST_STEPS, not_negative, positive, require, size};
+use crate::error::{AlgoError, not_negative, positive, require};
 use crate::exploration::{ExplorationConfig, ExplorationKind};
-use crate::off_policy::{MOST_TRANSITIONS, NetworkConfig};
+use crate::off_policy::{NetworkConfig, Replayed};
 
 /// What the network says of an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,12 +135,17 @@ impl Config {
     pub fn validate(&self) -> Result<(), AlgoError> {
         self.network.validate()?;
         self.exploration.validate()?;
-        size("num_envs", self.num_envs, MOST_ENVS)?;
-        size("batch_size", self.batch_size, MOST_STEPS)?;
-        size("train_frequency", self.train_frequency, MOST_STEPS)?;
-        size("gradient_steps", self.gradient_steps, MOST_STEPS)?;
-        size("n_steps", self.n_steps, MOST_STEPS)?;
-        size("buffer_size", self.buffer_size, MOST_TRANSITIONS)?;
+        Replayed {
+            total_steps: self.total_steps,
+            num_envs: self.num_envs,
+            buffer_size: self.buffer_size,
+            learning_starts: self.learning_starts,
+            batch_size: self.batch_size,
+            train_frequency: self.train_frequency,
+            gradient_steps: self.gradient_steps,
+            n_steps: self.n_steps,
+        }
+        .validate()?;
         let at_least_one = "must be at least 1";
         let every = self.target_network_frequency;
         require(every > 0, "target_network_frequency", every, at_least_one)?;
@@ -188,25 +193,6 @@ impl Config {
                 "exploration.kind: dqn explores by epsilon_greedy or boltzmann; ucb and thompson count visits, which only tables can"
                     .into(),
             );
-        }
-        let iteration = self.train_frequency.saturating_mul(self.num_envs) as u64;
-        if self.total_steps < iteration {
-            return conflict(format!(
-                "total_steps = {} is less than one iteration, train_frequency × num_envs = {iteration}",
-                self.total_steps
-            ));
-        }
-        if self.learning_starts >= self.total_steps {
-            return conflict(format!(
-                "learning_starts = {} leaves nothing of total_steps = {} to learn in",
-                self.learning_starts, self.total_steps
-            ));
-        }
-        if self.buffer_size < self.num_envs {
-            return conflict(format!(
-                "buffer_size = {} has no room for one step of num_envs = {} environments",
-                self.buffer_size, self.num_envs
-            ));
         }
         if !self.target_network && self.tau < 1.0 {
             return conflict(format!(

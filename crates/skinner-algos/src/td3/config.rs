@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use skinner_core::Schedule;
 
 use crate::error::{AlgoError, not_negative};
-use crate::off_policy::NetworkConfig;
-use crate::trained::{Replayed, Steps};
+use crate::off_policy::{NetworkConfig, Replayed};
+use crate::trained::Steps;
 
 /// Which of the two is configured; they differ in their defaults alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,7 +123,6 @@ impl Config {
             batch_size: self.batch_size,
             train_frequency: self.train_frequency,
             gradient_steps: self.gradient_steps,
-            policy_frequency: self.policy_frequency,
             n_steps: self.n_steps,
         };
         replayed.validate()?;
@@ -135,6 +134,7 @@ impl Config {
             gamma: self.gamma,
             tau: self.tau,
             num_critics: self.num_critics,
+            policy_frequency: self.policy_frequency,
         };
         steps.validate()?;
         not_negative("exploration_noise", self.exploration_noise)?;

@@ -9,7 +9,8 @@ use skinner_core::statistics::{iqm, mean, std};
 
 use super::curves::Band;
 use super::group::{Group, base_label};
-use super::{RunReport, curves, elicitation, pictures, samples, threshold};
+use super::threshold::{self, Reach};
+use super::{RunReport, curves, elicitation, pictures, samples};
 use crate::plot::{LineChart, Series, css_color, escape, line_chart};
 use crate::recipe;
 
@@ -98,7 +99,7 @@ impl TopChart {
 }
 
 /// The whole page; with a threshold also how long it took until that.
-pub(super) fn page(groups: &[Group], until: Option<f64>) -> String {
+pub(super) fn page(groups: &[Group], until: Option<(f64, &[Reach])>) -> String {
     let title = title(groups);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -109,8 +110,8 @@ pub(super) fn page(groups: &[Group], until: Option<f64>) -> String {
     summary(&mut page, groups);
     notes(&mut page, groups);
     evaluation(&mut page, groups);
-    if let Some(until) = until {
-        threshold::section(&mut page, groups, until);
+    if let Some((until, all)) = until {
+        threshold::section(&mut page, all, until);
     }
     elicitation::section(&mut page, groups);
     training(&mut page, groups);

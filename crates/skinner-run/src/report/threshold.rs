@@ -5,7 +5,7 @@ use std::fmt::Write;
 use skinner_core::Rng;
 
 use super::RunReport;
-use super::group::{self, Group};
+use super::group::Group;
 use super::html::Table;
 const RESAMPLES: usize = 2000;
 
@@ -40,11 +40,7 @@ pub struct Reach {
 }
 
 /// For each recipe, when `eval_return_mean` first was `threshold` or more in an evaluation on the way.
-pub fn reach(runs: &[RunReport], threshold: f64) -> Vec<Reach> {
-    of_groups(&group::groups(runs), threshold)
-}
-
-fn of_groups(groups: &[Group], threshold: f64) -> Vec<Reach> {
+pub(super) fn reach(groups: &[Group], threshold: f64) -> Vec<Reach> {
     let times: Vec<(Vec<f64>, Vec<f64>)> = groups
         .iter()
         .map(|group| group.runs.iter().map(|run| first(run, threshold)).unzip())
@@ -128,11 +124,11 @@ impl Reach {
     }
 }
 
-pub(super) fn section(page: &mut String, groups: &[Group], threshold: f64) {
+pub(super) fn section(page: &mut String, all: &[Reach], threshold: f64) {
     let _ = writeln!(page, "<section>\n<h2>Until a return of {threshold}</h2>");
     let heads = ["recipe", "runs", "steps", "seconds", "× the first's steps", "× its seconds"];
     let mut table = Table::new(heads);
-    for reach in of_groups(groups, threshold) {
+    for reach in all {
         table.row(reach.cells());
     }
     page.push_str(&table.finish());
