@@ -387,7 +387,9 @@ impl Run<'_> {
             }
             let stops = self.trainer.stops().is_some();
             if step.is_multiple_of(log_every) || step == total || evaluates || evaluated || stops {
-                self.logger.log(step, &metrics, &self.timing(started))?;
+                let mut timing = self.timing(started);
+                timing.extend(&self.trainer.seconds());
+                self.logger.log(step, &metrics, &timing)?;
             }
             self.bar.set_position(step);
             let (name, value) = match metrics.get("reward") {

@@ -52,6 +52,8 @@ embedded![
     #[cfg(feature = "lm")]
     "grpo-arithmetic",
     #[cfg(feature = "lm")]
+    "grpo-countdown-tiny",
+    #[cfg(feature = "lm")]
     "grpo-smollm2-arithmetic",
     #[cfg(feature = "lm")]
     "grpo-smollm2-gsm8k",

@@ -114,3 +114,69 @@ fn what_reinforcement_adds_is_shown() {
     assert_eq!(continued["checkpoint_sha256"], result["checkpoint_sha256"]);
     assert_eq!(std::fs::read_to_string(dir.join("stopped/metrics.jsonl")).unwrap(), metrics);
 }
+
+/// Its rewards are anything.
+const MOODY: &str = "
+import json, random, sys
+for line in sys.stdin:
+    print(json.dumps([random.random() for _ in json.loads(line)['completions']]), flush=True)
+";
+
+/// Rewards, the monitor's and those of evaluations are of a program that never says the same twice: what a run had
+/// logged when it was killed stands in the log of the run that went on from the last checkpoint.
+#[test]
+fn what_a_grader_said_before_a_kill_stands_after_it() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED, nothing was tested: there is no python3");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("grade.py"), MOODY).unwrap();
+    let grader = |table: &str| {
+        format!("[[{table}]]\nverifier = \"external\"\ncommand = [\"python3\", \"grade.py\"]\n")
+    };
+    let elsewhere = format!(
+        "[[eval_task]]\nlabel = \"two\"\nitems = 4\ntask = {{ name = \"addition\", digits = 2 }}\n{}",
+        grader("eval_task.reward")
+    );
+    let more = [grader("monitor.reward"), elsewhere, "[eval]\nevery = 3\n".into()].concat();
+    let keys = "eval_samples = 4\neval_items_sampled = 3";
+    write_recipe(dir, "moody.toml", keys, &grader("reward"), &more);
+    let args =
+        ["train", "moody.toml", "--json", "--run-dir", "killed", "--set", "sft.max_steps=20"];
+    let log = dir.join("killed/metrics.jsonl");
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    let checkpoint = || {
+        let saved = std::fs::read_dir(dir.join("killed/checkpoints")).unwrap();
+        let names = saved.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter_map(|name| name.strip_prefix("step-")?.parse::<u64>().ok()).max()
+    };
+    let (mut before, mut redone) = (String::new(), 0);
+    for attempt in 0..5 {
+        let resume: &[&str] = if attempt == 0 { &[] } else { &["--resume"] };
+        let mut child = skinner(dir, &[&args[..], resume].concat())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let enough = before.lines().count().max(24) + 3;
+        while lines().lines().count() < enough && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        let now = lines();
+        let now = &now[..now.rfind('\n').map_or(0, |end| end + 1)];
+        assert!(now.starts_with(&before), "{before}\nbecame\n{now}");
+        let last: Value = serde_json::from_str(now.lines().last().unwrap()).unwrap();
+        redone += last["step"].as_u64().unwrap() - checkpoint().unwrap_or(0).max(20);
+        before = now.to_owned();
+    }
+    run(dir, &[&args[..], &["--resume"]].concat());
+    assert!(lines().starts_with(&before), "{before}\nbecame\n{}", lines());
+    assert!(redone > 0, "always killed right after a checkpoint");
+    for part in ["monitor/rewards/external/mean", "eval_accuracy/two"] {
+        assert!(lines().contains(part), "{part}: {}", lines());
+    }
+}

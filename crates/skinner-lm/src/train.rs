@@ -11,6 +11,8 @@ pub mod preference;
 mod start;
 pub mod unpaired;
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use skinner_core::schedule::LearningRate;
 use skinner_core::{Metrics, SeedSequence};
@@ -18,6 +20,7 @@ use skinner_nn::AdamWConfig;
 use skinner_nn::matrix::Precision;
 use skinner_tasks::curriculum::Curriculum;
 
+use learner::Seconds;
 pub use learner::{Learner, Sequence};
 pub use start::{ModelShape, ModelSource, Start, TokenizerChoice};
 
@@ -413,6 +416,33 @@ impl Trainer {
     }
 
     fn one_step(&mut self) -> Result<Metrics, LmError> {
+        let began = Instant::now();
+        self.learner.seconds = Seconds::default();
+        let metrics = self.step_of_phase();
+        self.learner.seconds.step = began.elapsed().as_secs_f64();
+        metrics
+    }
+
+    /// Where the time of the last step went, by a clock: `seconds/step` and, of it, `seconds/generation`,
+    /// `seconds/grading`, `seconds/gradients` and `seconds/optimizer`, as far as there was such.
+    pub fn seconds(&self) -> Metrics {
+        let Seconds { step, generation, grading, gradients, optimizer } = self.learner.seconds;
+        let mut metrics = Metrics::new();
+        for (name, seconds) in [
+            ("seconds/step", step),
+            ("seconds/generation", generation),
+            ("seconds/grading", grading),
+            ("seconds/gradients", gradients),
+            ("seconds/optimizer", optimizer),
+        ] {
+            if seconds > 0.0 {
+                metrics.set(name, seconds);
+            }
+        }
+        metrics
+    }
+
+    fn step_of_phase(&mut self) -> Result<Metrics, LmError> {
         if let Some(imitation) = &mut self.imitation
             && self.step < imitation.steps
         {

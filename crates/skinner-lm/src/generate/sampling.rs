@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use skinner_core::Rng;
-use skinner_nn::matrix::{exp_sum, max};
+use skinner_nn::matrix::{exp_moments, max};
 
 use crate::error::LmError;
 
@@ -52,6 +52,8 @@ pub struct Drawn {
     /// Logarithm of the probability of all tokens that could be drawn: 0 without truncation. The
     /// log-probability among those is `log_prob - log_kept`.
     pub log_kept: f32,
+    /// The entropy, in nats, of the distribution that `log_prob` is of.
+    pub entropy: f32,
 }
 
 impl Drawn {
@@ -154,25 +156,28 @@ impl Sampling {
         }
         if self.temperature == 0.0 {
             let best = logits.iter().position(|&x| x == largest)?;
-            let log_prob = -exp_sum(logits, 1.0, largest).ln();
-            return Some(Drawn { id: best as u32, log_prob, log_kept: 0.0 });
+            let (sum, moment) = exp_moments(logits, 1.0, largest);
+            let (log_prob, entropy) = (-sum.ln(), entropy(sum, moment));
+            return Some(Drawn { id: best as u32, log_prob, log_kept: 0.0, entropy });
         }
         let scale = 1.0 / self.temperature;
-        let sum = exp_sum(logits, scale, largest * scale);
+        let (sum, moment) = exp_moments(logits, scale, largest * scale);
+        let entropy = entropy(sum, moment);
         // From here on `logits` holds probabilities, up to `sum`.
         let p = &*logits;
         let log_prob = |id: usize| (p[id] / sum).ln();
         let untruncated = self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0;
         if untruncated {
             let id = pick(p.iter().copied(), rng)?;
-            return Some(Drawn { id: id as u32, log_prob: log_prob(id), log_kept: 0.0 });
+            let log_prob = log_prob(id);
+            return Some(Drawn { id: id as u32, log_prob, log_kept: 0.0, entropy });
         }
         let kept = self.kept(p, sum);
         let mass: f64 = kept.iter().map(|&id| f64::from(p[id as usize])).sum();
         let place = pick(kept.iter().map(|&id| p[id as usize]), rng)?;
         let id = kept[place];
         let log_kept = (mass / f64::from(sum)).ln().min(0.0) as f32;
-        Some(Drawn { id, log_prob: log_prob(id as usize), log_kept })
+        Some(Drawn { id, log_prob: log_prob(id as usize), log_kept, entropy })
     }
 
     /// The tokens that may be drawn, most likely first (ties in the order of ids), of probabilities up to a
@@ -225,6 +230,11 @@ impl Sampling {
     }
 }
 
+/// The entropy of probabilities `e^y / sum`, of `sum = Σ e^y` and `moment = Σ e^y y`.
+fn entropy(sum: f32, moment: f32) -> f32 {
+    (sum.ln() - moment / sum).max(0.0)
+}
+
 /// An index drawn in proportion to the weights.
 fn pick(weights: impl Iterator<Item = f32> + Clone, rng: &mut Rng) -> Option<usize> {
     let total: f64 = weights.clone().map(f64::from).sum();
@@ -270,6 +280,13 @@ mod tests {
             for d in drawn {
                 assert!((d.log_prob - expected[d.id as usize]).abs() < 1e-5);
                 assert_eq!(d.log_kept, 0.0);
+                let entropy: f64 =
+                    expected.iter().map(|log_p| -f64::from(*log_p).exp() * f64::from(*log_p)).sum();
+                assert!(
+                    (f64::from(d.entropy) - entropy).abs() < 1e-5,
+                    "{} is not {entropy}",
+                    d.entropy
+                );
             }
         }
         for d in draws(&Sampling { top_k: 2, ..Sampling::default() }, 200) {
@@ -321,7 +338,7 @@ mod tests {
         let logits: Vec<f32> = (0..5000).map(|i| (i % 7) as f32 * 1e-3).collect();
         let sampling = Sampling { top_p: 0.5, ..Sampling::default() };
         let mut p = logits.clone();
-        let sum = exp_sum(&mut p, 1.0, max(&logits));
+        let (sum, _) = exp_moments(&mut p, 1.0, max(&logits));
         let kept = sampling.kept(&p, sum);
         assert!((2490..2500).contains(&kept.len()), "{}", kept.len());
         assert!(kept.windows(2).all(|w| p[w[0] as usize] >= p[w[1] as usize]));

@@ -9,16 +9,18 @@ mod monitor;
 mod rollout;
 mod source;
 
+use std::sync::Arc;
+
 use skinner_core::objective::grpo::{
     Completions, PolicyStats, Totals, importance_weights, policy_loss,
 };
 use skinner_core::{Metrics, SeedSequence};
+use skinner_tasks::Task as Exercise;
 use skinner_tasks::curriculum::Curriculum;
-use skinner_tasks::{Rewards, Task as Exercise};
 
 pub use config::{Convention, EvalTask, GrpoConfig, GrpoTask};
 use course::Course;
-use grader::Grader;
+use grader::{Grader, SharedJournal};
 pub(super) use monitor::Monitor;
 pub use monitor::MonitorConfig;
 use rollout::Sample;
@@ -43,9 +45,9 @@ pub struct Data {
     task: GrpoTask,
     source: Tasks,
     course: Option<Course>,
-    rewards: Grader,
-    /// Verifiers that are not trained on.
-    held_out: Option<Rewards>,
+    graders: Graders,
+    /// What graders said that may say otherwise another time.
+    journal: Option<SharedJournal>,
     /// Looks for what is wrong.
     pub(super) monitor: Monitor,
     /// Whether any completion of the last step has an advantage.
@@ -61,6 +63,20 @@ pub struct Data {
     beta: f64,
     /// Samples of the last step: prompt, completion, reward and reasons, as JSON lines.
     pub traces: String,
+}
+
+/// Who grades a task's completions.
+#[derive(Clone, Debug)]
+struct Graders {
+    rewards: Arc<Grader>,
+    /// Verifiers that are not trained on.
+    held_out: Option<Arc<Grader>>,
+}
+
+impl Graders {
+    fn each(&self) -> impl Iterator<Item = &Grader> {
+        std::iter::once(&*self.rewards).chain(self.held_out.as_deref())
+    }
 }
 
 /// Worked examples, by the tasks' teacher or the data set: what a model imitates before it is rewarded. Where nothing
@@ -131,31 +147,54 @@ impl Data {
         root: &SeedSequence,
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
+        let held_out = (!grpo.monitor.reward.is_empty())
+            .then(|| Grader::new("monitor", &grpo.monitor.reward))
+            .transpose()
+            .map_err(|error| LmError::Config(format!("monitor: {error}")))?;
+        let graders = Graders {
+            rewards: Arc::new(Grader::new("reward", &grpo.reward)?),
+            held_out: held_out.map(Arc::new),
+        };
+        Self::graded_by(graders, grpo, start, root, notes)
+    }
+
+    fn graded_by(
+        graders: Graders,
+        grpo: &GrpoTask,
+        start: &Start,
+        root: &SeedSequence,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, LmError> {
         grpo.validate()?;
         let tasks = tasks_root(root);
         let source = grpo.task.load()?;
         source.fit(start, &grpo.config)?;
         notes.extend(source.note());
-        let held_out = (!grpo.monitor.reward.is_empty())
-            .then(|| Rewards::new(&grpo.monitor.reward))
-            .transpose()
-            .map_err(|error| LmError::Config(format!("monitor: {error}")))?;
         let elsewhere = grpo.eval_task.iter().map(|other| {
-            let data = Self::new(&other.instead(grpo), start, root, notes);
-            let data = data.map_err(|error| {
-                LmError::Config(format!("eval_task {:?}: {error}", other.label))
-            })?;
-            Ok((other.label.clone(), data))
+            let mut data = || {
+                let mut graders = graders.clone();
+                if !other.reward.is_empty() {
+                    graders.rewards = Arc::new(Grader::new(
+                        &format!("eval_task/{}", other.label),
+                        &other.reward,
+                    )?);
+                }
+                Self::graded_by(graders, &other.instead(grpo), start, root, notes)
+            };
+            let label = &other.label;
+            let data =
+                data().map_err(|error| LmError::Config(format!("eval_task {label:?}: {error}")))?;
+            Ok((label.clone(), data))
         });
         let elsewhere = elsewhere.collect::<Result<_, LmError>>()?;
         Ok(Self {
             elsewhere,
-            rewards: Grader::new(&grpo.reward)?,
+            graders,
+            journal: None,
             eval: source.held_out(&tasks.child(EVAL), grpo.config.eval_items)?,
             course: Course::new(grpo, &source)?,
             source,
             task: grpo.clone(),
-            held_out,
             monitor: Monitor::new(&grpo.monitor),
             has_advantage: false,
             tasks,
@@ -173,12 +212,28 @@ impl Data {
 
     /// Keeps what is graded in a file where another grading might differ, and grades no more what is there.
     pub(super) fn keep_grades(&mut self, path: &std::path::Path) -> Result<(), LmError> {
-        self.rewards.keep_journal(path)
+        let all = std::iter::once(&self.graders)
+            .chain(self.elsewhere.iter().map(|(_, data)| &data.graders));
+        if all.flat_map(Graders::each).any(|grader| !grader.repeats()) {
+            let journal = SharedJournal::open(path)?;
+            for (_, data) in &mut self.elsewhere {
+                data.journal = Some(journal.clone());
+            }
+            self.journal = Some(journal);
+        }
+        Ok(())
     }
 
     /// What is graded from now on belongs to this step of the run.
     pub(super) fn at_step(&mut self, step: u64) {
-        self.rewards.at_step(step);
+        if let Some(journal) = &self.journal {
+            journal.at_step(step);
+        }
+    }
+
+    /// Waits until what graders said is on the disk, before it is used.
+    fn sync_grades(&self) -> Result<(), LmError> {
+        self.journal.as_ref().map_or(Ok(()), SharedJournal::sync)
     }
 
     pub(super) fn curriculum(&self) -> Option<&Curriculum> {

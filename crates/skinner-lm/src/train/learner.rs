@@ -4,6 +4,8 @@
 mod cpu;
 mod micro;
 
+use std::time::Instant;
+
 use skinner_core::SeedSequence;
 
 use super::TrainConfig;
@@ -39,6 +41,20 @@ pub struct Learner {
     pub template: Option<ChatTemplate>,
     /// Where the model came from.
     pub provenance: String,
+    /// What the last step took so far.
+    pub(super) seconds: Seconds,
+}
+
+/// Where the time of a step went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seconds {
+    pub generation: f64,
+    pub grading: f64,
+    /// Forward and backward, and forward alone for log-probabilities.
+    pub gradients: f64,
+    pub optimizer: f64,
+    /// All of the step.
+    pub step: f64,
 }
 
 impl std::fmt::Debug for Learner {
@@ -78,7 +94,17 @@ impl Learner {
             }
         };
         let micro_batch_tokens = config.micro_batch_tokens;
-        Ok(Self { decoder, lora, compute, micro_batch_tokens, tokenizer, template, provenance })
+        let seconds = Seconds::default();
+        Ok(Self {
+            decoder,
+            lora,
+            compute,
+            micro_batch_tokens,
+            tokenizer,
+            template,
+            provenance,
+            seconds,
+        })
     }
 
     /// The model's shape.
@@ -238,6 +264,7 @@ impl Learner {
     /// The log-probabilities of all targets, sequence by sequence; with the adapter, or (`reference`)
     /// without.
     pub fn scores(&mut self, sequences: &[Sequence<'_>], reference: bool) -> Vec<Vec<f32>> {
+        let began = Instant::now();
         let mut scores = Vec::with_capacity(sequences.len());
         for range in micro_batches(sequences, 1, self.micro_batch_tokens) {
             let sequences = &sequences[range.clone()];
@@ -258,6 +285,7 @@ impl Learner {
                 rest = later;
             }
         }
+        self.seconds.gradients += began.elapsed().as_secs_f64();
         scores
     }
 
@@ -271,15 +299,18 @@ impl Learner {
         sampling: &Sampling,
         stop: &Stop<'_>,
     ) -> Result<Vec<Vec<Completion>>, LmError> {
+        let began = Instant::now();
         let lora = self.lora.as_ref().map(|(_, layout)| layout);
-        match &mut self.compute {
+        let completed = match &mut self.compute {
             Compute::Cpu(cpu) => cpu.generate(&self.decoder, lora, requests, sampling, stop),
             #[cfg(feature = "tensor")]
             Compute::Tensor(tensor) => {
                 let engine = tensor.engine(&self.decoder, lora);
                 engine.generate(requests, sampling, stop, &mut |_, _, _| true)
             }
-        }
+        };
+        self.seconds.generation += began.elapsed().as_secs_f64();
+        completed
     }
 
     /// Adds the gradient of a loss to what the next [`Learner::update`] steps along. Sequences are run in
@@ -292,6 +323,7 @@ impl Learner {
         dropout: &SeedSequence,
         mut objective: impl FnMut(std::ops::Range<usize>, &[f32], &mut [f32]),
     ) {
+        let began = Instant::now();
         for range in micro_batches(sequences, group, self.micro_batch_tokens) {
             let micro = self.micro(&sequences[range.clone()], range.start, dropout);
             let lora = self.lora.as_ref().map(|(_, layout)| layout);
@@ -309,6 +341,7 @@ impl Learner {
                 }
             }
         }
+        self.seconds.gradients += began.elapsed().as_secs_f64();
     }
 
     /// Adds the gradient of `-scale Σ log_prob` over all targets; returns that sum of log-probabilities. One
@@ -319,6 +352,7 @@ impl Learner {
         scale: f32,
         dropout: &SeedSequence,
     ) -> f64 {
+        let began = Instant::now();
         let mut total = 0.0;
         for range in micro_batches(sequences, 1, self.micro_batch_tokens) {
             let micro = self.micro(&sequences[range.clone()], range.start, dropout);
@@ -334,6 +368,7 @@ impl Learner {
             };
             total += scores.iter().map(|&x| f64::from(x)).sum::<f64>();
         }
+        self.seconds.gradients += began.elapsed().as_secs_f64();
         total
     }
 
@@ -344,8 +379,9 @@ impl Learner {
 
     /// Steps along the gradient, which is cleared. Returns its norm; one that is not finite changes nothing.
     pub fn update(&mut self, learning_rate: f32, max_grad_norm: f32) -> f64 {
+        let began = Instant::now();
         let clip = (max_grad_norm > 0.0).then_some(max_grad_norm);
-        match &mut self.compute {
+        let norm = match &mut self.compute {
             Compute::Cpu(cpu) => {
                 let tensors = match &self.lora {
                     None => self.decoder.layout().tensors(),
@@ -355,7 +391,9 @@ impl Learner {
             }
             #[cfg(feature = "tensor")]
             Compute::Tensor(tensor) => tensor.update(learning_rate, clip),
-        }
+        };
+        self.seconds.optimizer += began.elapsed().as_secs_f64();
+        norm
     }
 
     /// The copy that [`Learner::keep_reference`] made, where there is one.

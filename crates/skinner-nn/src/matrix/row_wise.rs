@@ -148,6 +148,44 @@ vectorised! {
 }
 
 #[inline(always)]
+unsafe fn scaled_exp_moments<S: Simd>(row: &mut [f32], scale: f32, max: f32) -> (f32, f32) {
+    unsafe {
+        let (mut sum, mut moment) = (S::splat(0.0), S::splat(0.0));
+        let (scale, shift) = (S::splat(scale), S::splat(-max));
+        // Below this `e^y y` is nothing; of -inf it would be NaN.
+        let least = S::splat(-80.0);
+        let whole = row.len() - row.len() % S::LANES;
+        let mut i = 0;
+        while i < whole {
+            let at = row.as_mut_ptr().add(i);
+            let y = S::fma(S::load(at), scale, shift);
+            let e = exp::<S>(y);
+            S::store(at, e);
+            sum = S::add(sum, e);
+            moment = S::fma(e, S::max(y, least), moment);
+            i += S::LANES;
+        }
+        let (mut total, mut total_moment) = (S::sum(sum), S::sum(moment));
+        if whole < row.len() {
+            let rest = row.len() - whole;
+            let at = row.as_mut_ptr().add(whole);
+            let y = S::fma(S::load_first(at, rest), scale, shift);
+            S::store_first(at, rest, exp::<S>(y));
+            total += row[whole..].iter().sum::<f32>();
+            let mut lanes = [0.0f32; 16];
+            S::store(lanes.as_mut_ptr(), S::max(y, least));
+            total_moment += row[whole..].iter().zip(&lanes).map(|(e, y)| e * y).sum::<f32>();
+        }
+        (total, total_moment)
+    }
+}
+
+vectorised! {
+    /// As [`exp_sum`], with the sum of `e^y y` over all `y = scale x - max` behind it.
+    fn exp_moments = scaled_exp_moments(row: &mut [f32], scale: f32, max: f32) -> (f32, f32) where true
+}
+
+#[inline(always)]
 unsafe fn largest<S: Simd>(row: &[f32]) -> f32 {
     unsafe {
         let mut best = S::splat(f32::NEG_INFINITY);

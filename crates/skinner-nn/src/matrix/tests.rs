@@ -155,9 +155,15 @@ fn exponentials() {
         }
         close(f64::from(sum), expected.iter().sum(), 1e-6);
         assert_eq!(max(&x), x[n - 1]);
+        let mut z = x.clone();
+        let (same, moment) = exp_moments(&mut z, 0.5, 1.0);
+        assert_eq!((same, &z), (sum, &y));
+        let moments = x.iter().zip(&expected).map(|(x, e)| e * (f64::from(*x) * 0.5 - 1.0));
+        close(f64::from(moment), moments.sum(), 1e-6);
     }
     let mut far = [-1e30f32, f32::NEG_INFINITY, 0.0];
-    assert!((exp_sum(&mut far, 1.0, 0.0) - 1.0).abs() < 1e-6);
+    assert!((exp_sum(&mut far.clone(), 1.0, 0.0) - 1.0).abs() < 1e-6);
+    assert!(exp_moments(&mut far, 1.0, 0.0).1.abs() < 1e-6);
 }
 
 /// Gradients of the row-wise functions against differences of themselves.

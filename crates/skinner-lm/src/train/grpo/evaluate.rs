@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use skinner_core::{Metrics, Rng, SeedSequence, statistics};
-use skinner_tasks::{Rewards, Task as Exercise, Trace};
+use skinner_tasks::{Task as Exercise, Trace};
 
 use super::Data;
 use crate::error::LmError;
-use crate::generate::{Finish, Request, Sampling};
+use crate::generate::{Completion, Finish, Request, Sampling};
 use crate::train::Learner;
 
 /// Completions drawn at once.
 const TOGETHER: usize = 128;
 
 /// A completion and what the verifiers say of it.
+#[derive(Clone)]
 struct Attempt {
     /// What is voted for: the answer that a verifier reads, else the text.
     answer: String,
@@ -47,8 +48,8 @@ impl Data {
         let mut metrics = Metrics::new();
         let first: Vec<&Attempt> = done.iter().map(|attempts| &attempts[0]).collect();
         accuracy(&first, &mut metrics);
-        if let Some(rewards) = &self.held_out {
-            held_out_means(rewards, &first, &mut metrics);
+        if let Some(held_out) = &self.graders.held_out {
+            held_out_means(&held_out.labels(), &first, &mut metrics);
         }
         let samples = self.task.config.eval_samples;
         if draws && samples > 0 {
@@ -58,6 +59,7 @@ impl Data {
             let Some(drawn) = drawn else { return Ok(None) };
             pass_and_majority(&drawn, samples, &mut metrics);
         }
+        self.sync_grades()?;
         Ok(Some(metrics))
     }
 
@@ -105,36 +107,42 @@ impl Data {
             let requests: Vec<Request> =
                 tasks.iter().enumerate().map(request).collect::<Result<_, LmError>>()?;
             let completed = self.complete(learner, &requests, sampling)?;
-            for (task, group) in tasks.iter().zip(completed) {
-                let traces: Vec<Trace> = group
-                    .into_iter()
-                    .map(|(completion, text)| Trace {
-                        completion: text,
-                        tokens: completion.ids.len(),
-                        truncated: completion.finish == Finish::Length,
-                    })
-                    .collect();
-                done.push(self.attempts(task, &traces));
-            }
+            let traces: Vec<(&Exercise, Trace)> = tasks
+                .iter()
+                .zip(completed)
+                .flat_map(|(task, group)| group.into_iter().map(move |one| (task, trace(one))))
+                .collect();
+            let attempts = self.attempts(&traces);
+            done.extend(attempts.chunks(samples).map(<[Attempt]>::to_vec));
         }
         Ok(Some(done))
     }
 
-    fn attempts(&self, task: &Exercise, traces: &[Trace]) -> Vec<Attempt> {
-        let pairs: Vec<(&Exercise, &Trace)> = traces.iter().map(|trace| (task, trace)).collect();
-        let held_out = self.held_out.as_ref().map(|rewards| rewards.grade(&pairs));
-        let graded = self.rewards.grade(&pairs).into_iter().zip(traces).enumerate();
+    /// Grades completions, all at once: programs are run side by side.
+    fn attempts(&self, traces: &[(&Exercise, Trace)]) -> Vec<Attempt> {
+        let pairs: Vec<(&Exercise, &Trace)> =
+            traces.iter().map(|(task, trace)| (*task, trace)).collect();
+        let journal = self.journal.as_ref();
+        let held_out =
+            self.graders.held_out.as_ref().map(|held_out| held_out.grade(&pairs, journal));
+        let rewards = &self.graders.rewards;
+        let graded = rewards.grade(&pairs, journal).into_iter().zip(pairs).enumerate();
         graded
-            .map(|(i, (graded, trace))| Attempt {
-                answer: self
-                    .rewards
-                    .answer(trace)
-                    .unwrap_or_else(|| trace.completion.trim().to_owned()),
+            .map(|(i, (graded, (_, trace)))| Attempt {
+                answer: rewards.answer(trace).unwrap_or_else(|| trace.completion.trim().to_owned()),
                 reward: graded.reward,
                 tokens: trace.tokens,
                 held_out: held_out.iter().flat_map(|all| super::monitor::parts(&all[i])).collect(),
             })
             .collect()
+    }
+}
+
+fn trace((completion, text): (Completion, String)) -> Trace {
+    Trace {
+        tokens: completion.ids.len(),
+        truncated: completion.finish == Finish::Length,
+        completion: text,
     }
 }
 
@@ -156,8 +164,8 @@ fn accuracy(attempts: &[&Attempt], metrics: &mut Metrics) {
 }
 
 /// What the verifiers that are not trained on say.
-fn held_out_means(rewards: &Rewards, attempts: &[&Attempt], metrics: &mut Metrics) {
-    for (i, label) in rewards.labels().into_iter().enumerate() {
+fn held_out_means(labels: &[&str], attempts: &[&Attempt], metrics: &mut Metrics) {
+    for (i, label) in labels.iter().enumerate() {
         let graded: Vec<f64> = attempts.iter().filter_map(|attempt| attempt.held_out[i]).collect();
         if !graded.is_empty() {
             metrics.set(format!("eval_monitor/rewards/{label}/mean"), statistics::mean(&graded));

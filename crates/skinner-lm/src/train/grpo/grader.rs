@@ -2,14 +2,14 @@
 //!
 //! A program under test may be late once and in time another time, and a service may remember. So that a run which
 //! continues from a checkpoint takes the same steps again, what such graders say is written to a journal, before it is
-//! used; the steps since the checkpoint are graded from there. A line has a step, what was graded (as a hash) and the
-//! grades. Within a step, the same samples get the same grades.
+//! used; the steps since the checkpoint are graded from there, and so are evaluations. A line has a step, who graded what
+//! (as a hash) and the grades. Within a step, the same samples get the same grades.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -17,13 +17,18 @@ use skinner_tasks::{Failed, GradedSample, Reward, RewardConfig, Rewards, Task as
 
 use crate::error::LmError;
 
-/// Verifiers, with the journal where theirs is worth keeping.
+/// Verifiers that grade together.
 #[derive(Debug)]
 pub(super) struct Grader {
+    /// Tells the run's graders apart in the journal.
+    name: String,
     rewards: Rewards,
     repeats: bool,
-    journal: Option<Mutex<Journal>>,
 }
+
+/// The journal of all graders of a run.
+#[derive(Clone, Debug)]
+pub(super) struct SharedJournal(Arc<Mutex<Journal>>);
 
 #[derive(Debug)]
 struct Journal {
@@ -77,28 +82,44 @@ impl From<Grade> for GradedSample {
     }
 }
 
-impl Grader {
-    pub fn new(configs: &[RewardConfig]) -> Result<Self, LmError> {
-        let rewards = Rewards::new(configs).map_err(|error| LmError::Config(error.to_string()))?;
-        let repeats = configs.iter().all(|config| config.verifier.repeats());
-        Ok(Self { rewards, repeats, journal: None })
+impl SharedJournal {
+    /// What stands in the file is graded no more.
+    pub fn open(path: &Path) -> Result<Self, LmError> {
+        Ok(Self(Arc::new(Mutex::new(Journal::open(path)?))))
     }
 
-    /// Keeps a journal, unless grades repeat anyway. What stands in the file is graded no more.
-    pub fn keep_journal(&mut self, path: &Path) -> Result<(), LmError> {
-        if !self.repeats {
-            self.journal = Some(Mutex::new(Journal::open(path)?));
-        }
-        Ok(())
+    fn lock(&self) -> MutexGuard<'_, Journal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is graded from now on belongs to a step.
-    pub fn at_step(&mut self, step: u64) {
-        if let Some(journal) = &mut self.journal {
-            let journal = journal.get_mut().unwrap_or_else(PoisonError::into_inner);
-            journal.step = step;
-            journal.known = journal.known.split_off(&(step, String::new()));
-        }
+    pub fn at_step(&self, step: u64) {
+        let mut journal = self.lock();
+        journal.step = step;
+        journal.known = journal.known.split_off(&(step, String::new()));
+    }
+
+    /// Waits until all grades are on the disk.
+    ///
+    /// # Errors
+    /// If they could not be written.
+    pub fn sync(&self) -> Result<(), LmError> {
+        let mut journal = self.lock();
+        let failed = journal.failed.take().map_or_else(|| journal.file.sync_data(), Err);
+        failed.map_err(LmError::io("write", &journal.path))
+    }
+}
+
+impl Grader {
+    pub fn new(name: &str, configs: &[RewardConfig]) -> Result<Self, LmError> {
+        let rewards = Rewards::new(configs).map_err(|error| LmError::Config(error.to_string()))?;
+        let repeats = configs.iter().all(|config| config.verifier.repeats());
+        Ok(Self { name: name.to_owned(), rewards, repeats })
+    }
+
+    /// Whether the same samples always get the same grades, so that a journal is of no use.
+    pub fn repeats(&self) -> bool {
+        self.repeats
     }
 
     pub fn labels(&self) -> Vec<&str> {
@@ -110,10 +131,17 @@ impl Grader {
         self.rewards.answer(trace)
     }
 
-    pub fn grade(&self, samples: &[(&Exercise, &Trace)]) -> Vec<GradedSample> {
-        let Some(journal) = &self.journal else { return self.rewards.grade(samples) };
-        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (journal.step, hash(samples));
+    /// Grades samples together, unless the journal knows what was said of them in this step.
+    pub fn grade(
+        &self,
+        samples: &[(&Exercise, &Trace)],
+        journal: Option<&SharedJournal>,
+    ) -> Vec<GradedSample> {
+        let Some(journal) = journal.filter(|_| !self.repeats) else {
+            return self.rewards.grade(samples);
+        };
+        let mut journal = journal.lock();
+        let key = (journal.step, hash(&self.name, samples));
         if let Some(known) = journal.known.get(&key) {
             return known.clone();
         }
@@ -121,21 +149,12 @@ impl Grader {
         journal.write(key, &graded);
         graded
     }
-
-    /// Waits until all grades are on the disk.
-    ///
-    /// # Errors
-    /// If they could not be written.
-    pub fn sync(&self) -> Result<(), LmError> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = journal.failed.take().map_or_else(|| journal.file.sync_data(), Err);
-        failed.map_err(LmError::io("write", &journal.path))
-    }
 }
 
-fn hash(samples: &[(&Exercise, &Trace)]) -> String {
+fn hash(grader: &str, samples: &[(&Exercise, &Trace)]) -> String {
     let mut hash = Sha256::new();
+    hash.update(grader);
+    hash.update([0]);
     for sample in samples {
         hash.update(serde_json::to_vec(sample).unwrap_or_default());
         hash.update([0]);
@@ -218,11 +237,12 @@ mod tests {
             (Exercise::default(), Exercise { prompt: "p".into(), ..Exercise::default() });
         let trace = Trace { completion: "c".into(), ..Trace::default() };
         let hashes = [
-            hash(&[(&task, &trace)]),
-            hash(&[(&other, &trace)]),
-            hash(&[(&task, &trace), (&task, &trace)]),
+            hash("reward", &[(&task, &trace)]),
+            hash("reward", &[(&other, &trace)]),
+            hash("reward", &[(&task, &trace), (&task, &trace)]),
+            hash("monitor", &[(&task, &trace)]),
         ];
-        assert!(hashes[0] != hashes[1] && hashes[0] != hashes[2]);
-        assert_eq!(hashes[0], hash(&[(&task, &trace)]));
+        assert!(hashes[1..].iter().all(|other| *other != hashes[0]));
+        assert_eq!(hashes[0], hash("reward", &[(&task, &trace)]));
     }
 }

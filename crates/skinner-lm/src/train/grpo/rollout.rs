@@ -1,5 +1,7 @@
 //! Completions, their rewards and what these say of each.
 
+use std::time::Instant;
+
 use serde_json::json;
 use skinner_core::Metrics;
 use skinner_core::objective::grpo::{LossType, soft_overlong};
@@ -144,7 +146,9 @@ impl Data {
             let prompt = request.prompt;
             groups.push(Group { prompt, task, level, completions, texts, graded: vec![] });
         }
+        let began = Instant::now();
         self.grade(&mut groups);
+        learner.seconds.grading += began.elapsed().as_secs_f64();
         Ok(groups)
     }
 
@@ -185,7 +189,7 @@ impl Data {
         let pairs: Vec<_> = all
             .flat_map(|(group, traces)| traces.iter().map(|trace| (&group.task, trace)))
             .collect();
-        let mut graded = self.rewards.grade(&pairs);
+        let mut graded = self.graders.rewards.grade(&pairs, self.journal.as_ref());
         if config.overlong_cache > 0 {
             for (graded, (_, trace)) in graded.iter_mut().zip(&pairs) {
                 if let Some(reward) = &mut graded.reward {
@@ -227,17 +231,19 @@ impl Data {
             groups.retain(|group| !has_no_variance(&group.rewards()));
             groups.extend(more);
         }
-        self.rewards.sync()?;
         self.check_failures(&groups, metrics)?;
         if config.shuffle_rewards {
             self.shuffle(&mut groups, step);
         }
         metrics.set("frac_reward_zero_std", first_silent);
+        let began = Instant::now();
         self.describe(&groups, metrics);
+        self.sync_grades()?;
+        learner.seconds.grading += began.elapsed().as_secs_f64();
         if let Some(course) = &self.course {
             course.describe(metrics);
         }
-        self.traces = traces(&groups, &self.rewards.labels(), step);
+        self.traces = traces(&groups, &self.graders.rewards.labels(), step);
         Ok(self.samples(groups))
     }
 
@@ -378,7 +384,7 @@ impl Data {
             groups.iter().map(|group| deviation(&group.rewards(), true)).collect();
         metrics.set("reward", statistics::mean(&rewards));
         metrics.set("reward_std", statistics::mean(&spread));
-        for (i, label) in self.rewards.labels().into_iter().enumerate() {
+        for (i, label) in self.graders.rewards.labels().into_iter().enumerate() {
             let parts = groups.iter().flat_map(|group| &group.graded);
             let values: Vec<f64> = parts
                 .filter_map(|graded| graded.parts[i].as_ref().ok())
@@ -393,9 +399,8 @@ impl Data {
         metrics.set("completions/mean_length", statistics::mean(&lengths));
         metrics.set("completions/max_length", most);
         metrics.set("completions/clipped_ratio", cut as f64 / lengths.len().max(1) as f64);
-        // The mean of -log π over drawn tokens is an estimate of the entropy without bias.
         let drawn = || all().flat_map(|completion| &completion.drawn);
-        let sum: f64 = drawn().map(|drawn| f64::from(drawn.log_kept - drawn.log_prob)).sum();
+        let sum: f64 = drawn().map(|drawn| f64::from(drawn.entropy)).sum();
         metrics.set("entropy", sum / drawn().count().max(1) as f64);
         self.watch(groups, metrics);
     }
@@ -416,16 +421,17 @@ impl Data {
             metrics.set("monitor/distinct", statistics::distinct_ngrams(&of_each, NGRAM));
             metrics.set("monitor/most_common", statistics::most_common_share(&texts));
         }
-        let Some(rewards) = &self.held_out else { return };
+        let Some(held_out) = &self.graders.held_out else { return };
         let traces: Vec<(&Exercise, Trace)> = groups
             .iter()
             .flat_map(|group| group.traces().map(move |trace| (&group.task, trace)))
             .collect();
         let pairs: Vec<(&Exercise, &Trace)> =
             traces.iter().map(|(task, trace)| (*task, trace)).collect();
+        let graded = held_out.grade(&pairs, self.journal.as_ref());
         let graded: Vec<Vec<Option<f64>>> =
-            rewards.grade(&pairs).iter().map(|graded| monitor::parts(graded).collect()).collect();
-        for (i, label) in rewards.labels().into_iter().enumerate() {
+            graded.iter().map(|graded| monitor::parts(graded).collect()).collect();
+        for (i, label) in held_out.labels().into_iter().enumerate() {
             let values: Vec<f64> = graded.iter().filter_map(|parts| parts[i]).collect();
             if !values.is_empty() {
                 metrics.set(format!("monitor/rewards/{label}/mean"), statistics::mean(&values));
