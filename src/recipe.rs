@@ -81,6 +81,7 @@ embedded![
     "rainbow-cartpole",
     #[cfg(feature = "lm")]
     "rlvr-code-tiny",
+    "sac-cartpole",
     "sac-lunarlander-continuous",
     "sac-pendulum",
     "sac-pendulum-zoo",

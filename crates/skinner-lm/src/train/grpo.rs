@@ -15,8 +15,8 @@ use skinner_core::objective::grpo::{
     Completions, PolicyStats, Totals, importance_weights, policy_loss,
 };
 use skinner_core::{Metrics, SeedSequence};
-use skinner_tasks::Task as Exercise;
 use skinner_tasks::curriculum::Curriculum;
+use skinner_tasks::{RewardError, Task as Exercise};
 
 pub use config::{Convention, EvalTask, GrpoConfig, GrpoTask};
 use course::Course;
@@ -77,6 +77,11 @@ impl Graders {
     fn each(&self) -> impl Iterator<Item = &Grader> {
         std::iter::once(&*self.rewards).chain(self.held_out.as_deref())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn bad_reward(error: RewardError) -> LmError {
+    LmError::Config(error.to_string())
 }
 
 /// Worked examples, by the tasks' teacher or the data set: what a model imitates before it is rewarded. Where nothing
@@ -147,13 +152,13 @@ impl Data {
         root: &SeedSequence,
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
-        let held_out = (!grpo.monitor.reward.is_empty())
-            .then(|| Grader::new("monitor", &grpo.monitor.reward))
-            .transpose()
-            .map_err(|error| LmError::Config(format!("monitor: {error}")))?;
+        grpo.validate()?;
+        let of_monitor = |error| LmError::Config(format!("monitor: {error}"));
+        let watched = &grpo.monitor.reward;
+        let held_out = (!watched.is_empty()).then(|| Grader::new("monitor", watched));
         let graders = Graders {
-            rewards: Arc::new(Grader::new("reward", &grpo.reward)?),
-            held_out: held_out.map(Arc::new),
+            rewards: Arc::new(Grader::new("reward", &grpo.reward).map_err(bad_reward)?),
+            held_out: held_out.transpose().map_err(of_monitor)?.map(Arc::new),
         };
         Self::graded_by(graders, grpo, start, root, notes)
     }
@@ -165,26 +170,24 @@ impl Data {
         root: &SeedSequence,
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
-        grpo.validate()?;
         let tasks = tasks_root(root);
         let source = grpo.task.load()?;
         source.fit(start, &grpo.config)?;
         notes.extend(source.note());
         let elsewhere = grpo.eval_task.iter().map(|other| {
             let mut data = || {
+                let task = other.instead(grpo);
+                task.validate()?;
                 let mut graders = graders.clone();
                 if !other.reward.is_empty() {
-                    graders.rewards = Arc::new(Grader::new(
-                        &format!("eval_task/{}", other.label),
-                        &other.reward,
-                    )?);
+                    let name = format!("eval_task/{}", other.label);
+                    let grader = Grader::new(&name, &other.reward).map_err(bad_reward)?;
+                    graders.rewards = Arc::new(grader);
                 }
-                Self::graded_by(graders, &other.instead(grpo), start, root, notes)
+                Self::graded_by(graders, &task, start, root, notes)
             };
-            let label = &other.label;
-            let data =
-                data().map_err(|error| LmError::Config(format!("eval_task {label:?}: {error}")))?;
-            Ok((label.clone(), data))
+            let named = |error| LmError::Config(format!("eval_task {:?}: {error}", other.label));
+            Ok((other.label.clone(), data().map_err(named)?))
         });
         let elsewhere = elsewhere.collect::<Result<_, LmError>>()?;
         Ok(Self {

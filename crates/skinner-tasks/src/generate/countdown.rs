@@ -8,10 +8,11 @@ use crate::{Task, VerifierConfig, puzzle};
 
 /// So many numbers, of which an expression with + − × ÷ makes the target; each is used at most once. Targets are the
 /// values of random expressions of all the numbers, so every task has an answer. Its teacher works the expression out,
-/// and sometimes works out another of the same numbers that misses the target:
+/// and sometimes works out another of the same numbers that misses the target, sees that, and tries again or gives up:
 ///
 /// ```text
 /// countdown 3 5 20 -> 45:20-5=15;15*3=45;(20-5)*3
+/// countdown 3 5 20 -> 45:3+5=8;20+8=28;20-5=15;15*3=45;(20-5)*3
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +25,8 @@ pub struct Countdown {
     pub target: Sizes,
     /// The probability with which the teacher gives an expression of another value, at random.
     pub misses: f64,
+    /// The probability with which it then tries again.
+    pub retries: f64,
     /// How it is asked.
     pub prompt_style: PromptStyle,
 }
@@ -35,10 +38,14 @@ impl Default for Countdown {
             largest: 25,
             target: Sizes::new(10, 100),
             misses: 0.0,
+            retries: 0.0,
             prompt_style: PromptStyle::default(),
         }
     }
 }
+
+/// Expressions that a teacher tries at most.
+const TRIES: usize = 16;
 
 /// Results on the way stay below this.
 const LARGEST_RESULT: i64 = 1_000_000;
@@ -97,6 +104,7 @@ impl Make for Countdown {
         check((1..=10_000).contains(&self.largest), "largest", &self.largest, "1 to 10000")?;
         self.target.check("target", 1, 1_000_000, "1 to 1000000")?;
         check((0.0..=1.0).contains(&self.misses), "misses", &self.misses, "0 to 1")?;
+        check((0.0..=1.0).contains(&self.retries), "retries", &self.retries, "0 to 1")?;
         let mut rng = Rng::new(0);
         let reached = (self.numbers.low..=self.numbers.high)
             .all(|count| self.find(count, &mut rng).is_some());
@@ -123,11 +131,17 @@ impl Make for Countdown {
 
     fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {
         let right = task.answer.clone()?;
-        let expression =
-            if rng.random() < self.misses { missing(task, rng).unwrap_or(right) } else { right };
-        let steps = puzzle::countdown::steps(&expression).ok()?;
-        let worked = numbers::joined(&steps, ";") + ";";
-        Some(self.prompt_style.completion(&worked, &expression))
+        let (mut worked, mut tries) = (String::new(), 0);
+        loop {
+            tries += 1;
+            let miss = (rng.random() < self.misses).then(|| missing(task, rng)).flatten();
+            let ends = miss.is_none() || tries == TRIES || rng.random() >= self.retries;
+            let expression = miss.unwrap_or_else(|| right.clone());
+            worked += &(numbers::joined(&puzzle::countdown::steps(&expression).ok()?, ";") + ";");
+            if ends {
+                return Some(self.prompt_style.completion(&worked, &expression));
+            }
+        }
     }
 
     fn sizes(&mut self) -> &mut Sizes {

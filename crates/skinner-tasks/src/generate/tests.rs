@@ -163,11 +163,12 @@ fn worked_examples() {
     );
 }
 
-/// As often as it is told to, the teacher of countdown works out another value with the same numbers.
+/// As often as it is told to, the teacher of countdown works out another value with the same numbers, and tries again.
 #[test]
 fn a_teacher_that_misses_the_target() {
-    let right = |misses: f64| {
-        let generator = generator("countdown", &format!(r#""numbers": 3, "misses": {misses}"#));
+    let right = |misses: f64, retries: f64| {
+        let options = format!(r#""numbers": 3, "misses": {misses}, "retries": {retries}"#);
+        let generator = generator("countdown", &options);
         let verifier = Puzzle::new(Kind::Countdown, Config::default()).unwrap();
         let mut rng = Rng::new(5);
         let rewards = (0..400).map(|_| {
@@ -179,9 +180,12 @@ fn a_teacher_that_misses_the_target() {
         });
         rewards.sum::<f64>() / 400.0
     };
-    assert_eq!([right(0.0), right(1.0)], [1.0, 0.0]);
-    let some = right(0.7);
-    assert!((0.23..0.37).contains(&some), "{some}");
+    assert_eq!([right(0.0, 0.5), right(1.0, 0.5)], [1.0, 0.0]);
+    // 0.3, 0.3 / (1 - 0.7 · 0.5), 1 - 0.7^16.
+    for (retries, expected) in [(0.0, 0.3), (0.5, 0.46), (1.0, 0.997)] {
+        let found: f64 = right(0.7, retries);
+        assert!((found - expected).abs() < 0.07, "{retries}: {found}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use skinner_tasks::{Failed, GradedSample, Reward, RewardConfig, Rewards, Task as Exercise, Trace};
+use skinner_tasks::{
+    Failed, GradedSample, Reward, RewardConfig, RewardError, Rewards, Task as Exercise, Trace,
+};
 
 use crate::error::LmError;
 
@@ -111,10 +113,9 @@ impl SharedJournal {
 }
 
 impl Grader {
-    pub fn new(name: &str, configs: &[RewardConfig]) -> Result<Self, LmError> {
-        let rewards = Rewards::new(configs).map_err(|error| LmError::Config(error.to_string()))?;
+    pub fn new(name: &str, configs: &[RewardConfig]) -> Result<Self, RewardError> {
         let repeats = configs.iter().all(|config| config.verifier.repeats());
-        Ok(Self { name: name.to_owned(), rewards, repeats })
+        Ok(Self { name: name.to_owned(), rewards: Rewards::new(configs)?, repeats })
     }
 
     /// Whether the same samples always get the same grades, so that a journal is of no use.
