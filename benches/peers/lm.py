@@ -313,6 +313,8 @@ def main():
     parser.add_argument("--model", required=True, help="a GGUF file of SmolLM2-135M-Instruct")
     parser.add_argument("--cores", default="0", help="for everything, a thread on each: 0 or 0,1")
     parser.add_argument("--only", choices=GROUPS, action="append", help="measure this alone")
+    parser.add_argument("--without", choices=["llama", "transformers", "torch", "trl"], action="append",
+                        default=[], help="leave out a peer, where it is not installed")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--f16", help=argparse.SUPPRESS)
@@ -326,7 +328,8 @@ def main():
         return
 
     groups = args.only or list(GROUPS)
-    peers = {name: [] for group in groups for name in GROUPS[group]}
+    kept = lambda name: name.split("-")[0] not in args.without
+    peers = {name: [] for group in groups for name in GROUPS[group] if kept(name)}
     own = {group: [] for group in groups}
     limits = []
     with tempfile.TemporaryDirectory() as folder:
@@ -338,14 +341,14 @@ def main():
                 command = [args.skinner, "bench", "--only", "lm", "--lm-part", group, "--json"]
                 command += ["--model", args.model, "--threads", str(threads)]
                 (limits if group == "limits" else own[group]).append(pinned(args.cores, command))
-                for name in GROUPS.get(group, []):
+                for name in filter(kept, GROUPS.get(group, [])):
                     command = [sys.executable, os.path.abspath(__file__), "--peer", name]
                     command += ["--model", args.model, "--f16", f16, "--cores", args.cores]
                     peers[name].append(pinned(args.cores, command))
 
     print(f"| work, {threads} pinned core(s) | peer | Skinner | ratio |\n|---|---|---|---|")
     for label, group, peer, theirs, ours in ROWS:
-        if group not in groups:
+        if group not in groups or peer not in peers:
             continue
         theirs = [run[theirs] for run in peers[peer]]
         ours = [run[ours] for run in own[group]]

@@ -8,7 +8,8 @@ use crate::{Task, VerifierConfig, puzzle};
 
 /// So many numbers, of which an expression with + − × ÷ makes the target; each is used at most once. Targets are the
 /// values of random expressions of all the numbers, so every task has an answer. Its teacher works the expression out,
-/// and sometimes works out another of the same numbers that misses the target, sees that, and tries again or gives up:
+/// and sometimes works out another of the same numbers that misses the target, sees that, and tries again or gives up. It does not come
+/// back to a value:
 ///
 /// ```text
 /// countdown 3 5 20 -> 45:20-5=15;15*3=45;(20-5)*3
@@ -76,11 +77,12 @@ fn expression(numbers: &[i64], rng: &mut Rng) -> (i64, String) {
     parts.swap_remove(0)
 }
 
-/// An expression of a task's numbers that has not the value of its target, where there is one.
-fn missing(task: &Task, rng: &mut Rng) -> Option<String> {
+/// An expression of a task's numbers that has not the value of its target, nor one of those that were tried, and its
+/// value; where there is one.
+fn missing(task: &Task, tried: &[i64], rng: &mut Rng) -> Option<(i64, String)> {
     let (numbers, target) = puzzle::countdown::question(task).ok()?;
-    let misses = |(value, _): &(i64, String)| *value != target;
-    (0..PATIENCE).map(|_| expression(&numbers, rng)).find(misses).map(|(_, text)| text)
+    let misses = |(value, _): &(i64, String)| *value != target && !tried.contains(value);
+    (0..PATIENCE).map(|_| expression(&numbers, rng)).find(misses)
 }
 
 impl Countdown {
@@ -131,12 +133,12 @@ impl Make for Countdown {
 
     fn teach(&self, task: &Task, rng: &mut Rng) -> Option<String> {
         let right = task.answer.clone()?;
-        let (mut worked, mut tries) = (String::new(), 0);
+        let (mut worked, mut tried) = (String::new(), Vec::new());
         loop {
-            tries += 1;
-            let miss = (rng.random() < self.misses).then(|| missing(task, rng)).flatten();
-            let ends = miss.is_none() || tries == TRIES || rng.random() >= self.retries;
-            let expression = miss.unwrap_or_else(|| right.clone());
+            let miss = (rng.random() < self.misses).then(|| missing(task, &tried, rng)).flatten();
+            let ends = miss.is_none() || tried.len() + 1 == TRIES || rng.random() >= self.retries;
+            let (value, expression) = miss.unwrap_or_else(|| (0, right.clone()));
+            tried.push(value);
             worked += &(numbers::joined(&puzzle::countdown::steps(&expression).ok()?, ";") + ";");
             if ends {
                 return Some(self.prompt_style.completion(&worked, &expression));
