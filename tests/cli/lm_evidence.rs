@@ -90,6 +90,12 @@ fn what_reinforcement_adds_is_shown() {
         .map(|line| line["step"].as_u64().unwrap())
         .collect();
     assert_eq!(steps, [301, 340], "before the first step with rewards, and after the last");
+    let timing = std::fs::read_to_string(dir.join("whole/timing.jsonl")).unwrap();
+    let of_step = timing.lines().find(|line| line.contains("\"step\":330,")).unwrap();
+    let of_step: Value = serde_json::from_str(of_step).unwrap();
+    let seconds = |part: &str| of_step[format!("seconds/{part}")].as_f64().unwrap();
+    let parts: f64 = ["generation", "grading", "gradients", "optimizer"].map(seconds).iter().sum();
+    assert!(parts > 0.0 && parts <= seconds("step"), "{of_step}");
     let svg = std::fs::read_to_string(dir.join("whole/pass-at-k.svg")).unwrap();
     assert!(svg.contains("before reinforcement") && svg.contains("after reinforcement"));
     let report = std::fs::read_to_string(dir.join("whole/report.html")).unwrap();
