@@ -131,6 +131,7 @@ for line in sys.stdin:
 /// Rewards, the monitor's and those of evaluations are of a program that never says the same twice: what a run had
 /// logged when it was killed stands in the log of the run that went on from the last checkpoint.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that skips says why")]
 fn what_a_grader_said_before_a_kill_stands_after_it() {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
         eprintln!("SKIPPED, nothing was tested: there is no python3");
