@@ -69,7 +69,7 @@ const TOP: [TopChart; 9] = [
     },
     TopChart {
         metric: "entropy",
-        title: "Entropy of completions drawn in training, estimated from their tokens",
+        title: "Entropy of the policy where completions were drawn in training",
         y_label: "nats a token",
         band: Band::None,
     },
