@@ -1,6 +1,6 @@
 //! Trains every recipe on twenty seeds and writes `docs/results.md`.
 //!
-//! `cargo bench --bench results` (about ten minutes on two cores). Names of recipes may be given after `--`.
+//! `cargo bench --bench results` (half an hour on two cores). Names of recipes may be given after `--`.
 
 use std::fmt::Write as _;
 use std::process::Command;
