@@ -36,6 +36,9 @@
 //! when the caller is killed. The first process dies with the helper, and the kernel kills a PID namespace with its
 //! first process.
 //!
+//! Where the kernel keeps namespaces from ordinary programs but not from `bwrap` (Bubblewrap), the helper is started by
+//! that, within its namespaces, and goes on from there: [`BubblewrapUse`]. Programs then do not see `/proc`.
+//!
 //! # In a program
 //!
 //! The program that uses sandboxes is its own helper, by a hidden subcommand:
@@ -65,6 +68,8 @@ mod config;
 mod error;
 mod mechanism;
 
+#[cfg(target_os = "linux")]
+mod bubblewrap;
 #[cfg(target_os = "linux")]
 mod directory;
 #[cfg(target_os = "linux")]
@@ -97,7 +102,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use config::SandboxConfig;
+pub use config::{BubblewrapUse, SandboxConfig};
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{Running, Sandbox, helper_main, mechanisms};
 pub use error::SandboxError;

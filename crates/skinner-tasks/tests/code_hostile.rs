@@ -261,7 +261,8 @@ def f():
     wrong = [path for path in outside if not fails(lambda: os.listdir(path) if os.path.isdir(path) else open(path))]
     wrong += [path for path in ['/x', '/usr/x', '/etc/x', '/dev/x', '/proc/self/oom_score_adj', '/proc/self/mem', '/proc/self/comm', '/proc/self/root/usr/x', '/usr/bin/env']
               if not fails(lambda: open(path, 'w'))]
-    wrong += [name for name in os.listdir('/proc') if name.isdigit() and int(name) > 99]
+    seen = [] if fails(lambda: os.listdir('/proc')) else os.listdir('/proc')
+    wrong += [name for name in seen if name.isdigit() and int(name) > 99]
     os.symlink('/etc/passwd', 'link'); os.symlink('/', 'root')
     wrong += [path for path in ['link', 'root/etc/passwd', '../etc/passwd'] if not fails(lambda: open(path))]
     wrong += [name for name, number in calls.items() if libc.syscall(number, 0, 0, 0, 0, 0, 0) != -1]

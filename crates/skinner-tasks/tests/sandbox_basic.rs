@@ -5,7 +5,7 @@ mod sandbox_support;
 
 use std::time::Duration;
 
-use sandbox_support::{helper, sandbox};
+use sandbox_support::{helper, sandbox, within_bubblewrap};
 use skinner_tasks::sandbox::{
     Ended, Helper, Mechanism, Outcome, Program, Sandbox, SandboxConfig, SandboxError, mechanisms,
 };
@@ -141,6 +141,10 @@ fn each_mechanism_can_be_gone_without() {
 #[test]
 fn a_private_directory_on_the_disk_is_removed() {
     let Some(sandbox) = sandbox(SandboxConfig::default()) else { return };
+    if within_bubblewrap() {
+        // It is always in memory there.
+        return;
+    }
     let script =
         "mkdir -p a/b; touch a/b/c; ln -s / root; chmod 0 a/b a; pwd; touch ../x || echo shut";
     let outcome = sandbox.without(Mechanism::MountNamespace).run(&shell(script)).unwrap();

@@ -5,6 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mechanism, SandboxError};
 
+/// Whether namespaces are made by Bubblewrap, `bwrap`, instead of by the sandbox itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BubblewrapUse {
+    /// Where the kernel does not let the sandbox make them itself, and it is installed.
+    #[default]
+    Auto,
+    /// Always; it is an error if it does not work.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// What a sandboxed program may use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +44,8 @@ pub struct SandboxConfig {
     pub environment: BTreeMap<String, String>,
     /// Mechanisms that this machine may lack. Each is used where it is there.
     pub accept_without: Vec<Mechanism>,
+    /// Whether Bubblewrap makes the namespaces.
+    pub bubblewrap: BubblewrapUse,
 }
 
 impl Default for SandboxConfig {
@@ -47,6 +62,7 @@ impl Default for SandboxConfig {
             readable: Vec::new(),
             environment: BTreeMap::new(),
             accept_without: Vec::new(),
+            bubblewrap: BubblewrapUse::Auto,
         }
     }
 }

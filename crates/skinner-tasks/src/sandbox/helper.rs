@@ -47,11 +47,13 @@ fn supervise(socket: &UnixStream, spec: &Spec, descriptors: Vec<OwnedFd>) -> Res
     let _ = setsid();
     prctl::set_child_subreaper(true).map_err(said("adopt orphans"))?;
     let root = identity::is_mighty_root();
-    if geteuid().is_root() && !root && spec.uses(Mechanism::UnprivilegedUser) {
-        // Namespaces are then open to it as to every user, if at all.
-        init::become_nobody(spec)?;
+    if !spec.wrapped {
+        if geteuid().is_root() && !root && spec.uses(Mechanism::UnprivilegedUser) {
+            // Namespaces are then open to it as to every user, if at all.
+            init::become_nobody(spec)?;
+        }
+        enter_namespaces(spec, root)?;
     }
-    enter_namespaces(spec, root)?;
     let (alive, dies_with_init) = io::pipe().map_err(said("make a pipe"))?;
     let Some(first) = system::fork().map_err(said("fork"))? else {
         drop(alive);
@@ -68,7 +70,8 @@ fn supervise(socket: &UnixStream, spec: &Spec, descriptors: Vec<OwnedFd>) -> Res
         let problem = format!("the sandbox's first process was killed by {signal}");
         send_report(socket, &Report::Failed(problem));
     }
-    if !spec.uses(Mechanism::PidNamespace) {
+    // Bubblewrap may end a moment before its PID namespace does.
+    if spec.wrapped || !spec.uses(Mechanism::PidNamespace) {
         kill_adopted();
     }
     Ok(())

@@ -52,11 +52,11 @@ fn prepare(spec: &Spec, was_root: bool) -> Result<(), String> {
         || prctl::set_pdeathsig(Signal::SIGKILL).map_err(said("die with the helper"));
     dies_with_helper()?;
     let proc_self = identity::open_proc_self()?;
-    if spec.uses(Mechanism::IpcNamespace) {
+    if spec.uses(Mechanism::IpcNamespace) && !spec.wrapped {
         sethostname("sandbox").map_err(said("name the host"))?;
     }
     let drops = was_root && spec.uses(Mechanism::UnprivilegedUser);
-    if spec.uses(Mechanism::MountNamespace) {
+    if spec.uses(Mechanism::MountNamespace) && !spec.wrapped {
         let owner = if was_root && !drops { 0 } else { identity::NOBODY };
         root::build(spec, owner)?;
     }
@@ -125,12 +125,15 @@ fn become_program(spec: &Spec, descriptors: &[OwnedFd], was_root: bool) -> Resul
     dup2_stdin(stdin).map_err(said("set standard input"))?;
     dup2_stdout(stdout).map_err(said("set standard output"))?;
     dup2_stderr(stderr).map_err(said("set standard error"))?;
-    // In the caller's mount namespace it would be the caller's.
-    let own_proc = spec.uses(Mechanism::MountNamespace) && spec.uses(Mechanism::PidNamespace);
+    // In the caller's mount namespace it would be the caller's; Bubblewrap's shows more of the machine than processes.
+    let own_namespaces = spec.uses(Mechanism::MountNamespace) && spec.uses(Mechanism::PidNamespace);
+    let own_proc = own_namespaces && !spec.wrapped;
     if spec.uses(Mechanism::Landlock) {
         paths::restrict(&spec.binds, &spec.directory, own_proc)?;
     }
-    limit(&spec.limits, was_root).map_err(said("set limits"))?;
+    // The first process is in the program's user namespace; the helper is too, if it needed one, and Bubblewrap's own.
+    let own_processes = if was_root { 1 } else { 2 + u64::from(spec.wrapped) };
+    limit(&spec.limits, own_processes).map_err(said("set limits"))?;
     if spec.uses(Mechanism::Seccomp) {
         filter::install(spec.uses(Mechanism::PidNamespace))?;
     } else {
@@ -139,9 +142,7 @@ fn become_program(spec: &Spec, descriptors: &[OwnedFd], was_root: bool) -> Resul
     Err(format!("cannot run {}: {}", spec.program.display(), command.exec()))
 }
 
-fn limit(limits: &Limits, was_root: bool) -> nix::Result<()> {
-    // The first process is in the program's user namespace; the helper is too, if it needed one.
-    let own_processes = if was_root { 1 } else { 2 };
+fn limit(limits: &Limits, own_processes: u64) -> nix::Result<()> {
     let values = [
         (Resource::RLIMIT_AS, limits.memory_bytes),
         (Resource::RLIMIT_FSIZE, limits.file_bytes),

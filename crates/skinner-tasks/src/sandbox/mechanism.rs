@@ -51,6 +51,12 @@ impl Mechanism {
         }
     }
 
+    /// Whether Bubblewrap brings it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_of_bubblewrap(self) -> bool {
+        matches!(self, Self::UserNamespace | Self::UnprivilegedUser) || self.is_other_namespace()
+    }
+
     #[cfg(target_os = "linux")]
     pub(super) fn is_other_namespace(self) -> bool {
         use Mechanism::{IpcNamespace, MountNamespace, NetworkNamespace, PidNamespace};

@@ -27,6 +27,8 @@ pub(super) struct Spec {
     pub environment: BTreeMap<String, String>,
     pub files: BTreeMap<String, String>,
     pub using: Vec<Mechanism>,
+    /// Whether the helper is within Bubblewrap's namespaces already.
+    pub wrapped: bool,
     pub binds: Vec<Bind>,
     /// Where the program starts and may write.
     pub directory: PathBuf,

@@ -8,10 +8,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::bubblewrap::Bubblewrap;
 use super::directory::PrivateDirectory;
 use super::protocol::{Bind, Limits, Report, Request, Spec, send_request};
 use super::running::{Pipes, Running};
-use super::{Availability, Helper, Mechanism, Outcome, Program, SandboxConfig, SandboxError};
+use super::{
+    Availability, BubblewrapUse, Helper, Mechanism, Outcome, Program, SandboxConfig, SandboxError,
+};
 
 /// Runs programs in sandboxes, each in a new one. It may be used by several threads at once.
 #[derive(Clone, Debug)]
@@ -20,6 +23,7 @@ pub struct Sandbox {
     helper: Helper,
     using: Vec<Mechanism>,
     binds: Vec<Bind>,
+    bubblewrap: Option<Bubblewrap>,
 }
 
 /// What may be read of every machine, where it is there.
@@ -46,21 +50,24 @@ impl Sandbox {
     /// A wrong configuration, a helper that does not start, or a mechanism that is missing.
     pub fn new(config: SandboxConfig, helper: Helper) -> Result<Self, SandboxError> {
         config.validate()?;
+        let binds = binds(&config.readable)?;
+        let (found, bubblewrap) = choose(&config, &helper, &binds)?;
         let (there, lacking): (Vec<_>, Vec<_>) =
-            mechanisms(&helper)?.into_iter().partition(|found| found.problem.is_none());
+            found.into_iter().partition(|found| found.problem.is_none());
         let refused = |lack: &Availability| !config.accept_without.contains(&lack.mechanism);
         let missing: Vec<_> = lacking.into_iter().filter(refused).collect();
         if !missing.is_empty() {
             return Err(SandboxError::Missing(missing));
         }
         let using = there.into_iter().map(|found| found.mechanism).collect();
-        let binds = binds(&config.readable)?;
-        Ok(Self { config, helper, using, binds })
+        Ok(Self { config, helper, using, binds, bubblewrap })
     }
 
     /// Goes without a mechanism that the machine has: a weaker sandbox, in which tests see what the others do alone.
+    /// What Bubblewrap brings stays.
     pub fn without(mut self, mechanism: Mechanism) -> Self {
-        self.using.retain(|used| *used != mechanism);
+        let stays = self.bubblewrap.is_some() && mechanism.is_of_bubblewrap();
+        self.using.retain(|used| *used != mechanism || stays);
         self
     }
 
@@ -105,7 +112,7 @@ impl Sandbox {
         let spec = self.spec(program, private.to_owned());
         let (read, mut pipes) = open_pipes().map_err(SandboxError::io("make pipes"))?;
         pipes.channel = channel;
-        let (mut helper, control) = spawn(&self.helper)?;
+        let (mut helper, control) = spawn(&self.helper, self.bubblewrap.as_ref())?;
         let mut descriptors: Vec<_> = read.iter().map(AsFd::as_fd).collect();
         descriptors.extend(theirs.as_ref().map(AsFd::as_fd));
         if send_request(&control, &Request::Run(Box::new(spec)), &descriptors).is_err() {
@@ -128,6 +135,7 @@ impl Sandbox {
             environment: self.environment(&directory),
             files: program.files.clone(),
             using: self.using.clone(),
+            wrapped: self.bubblewrap.is_some(),
             binds: self.binds.clone(),
             directory,
             limits: Limits {
@@ -159,7 +167,11 @@ impl Sandbox {
 /// # Errors
 /// If the helper does not start or does not answer.
 pub fn mechanisms(helper: &Helper) -> Result<Vec<Availability>, SandboxError> {
-    let (mut process, mut control) = spawn(helper)?;
+    probe(helper, None)
+}
+
+fn probe(helper: &Helper, within: Option<&Bubblewrap>) -> Result<Vec<Availability>, SandboxError> {
+    let (mut process, mut control) = spawn(helper, within)?;
     let mut answer = String::new();
     let heard = send_request(&control, &Request::Probe, &[])
         .and_then(|()| control.read_to_string(&mut answer));
@@ -172,6 +184,37 @@ pub fn mechanisms(helper: &Helper) -> Result<Vec<Availability>, SandboxError> {
     }
 }
 
+/// What there is by the sandbox's own means or, where that is not all or as the configuration says, by Bubblewrap.
+fn choose(
+    config: &SandboxConfig,
+    helper: &Helper,
+    binds: &[Bind],
+) -> Result<(Vec<Availability>, Option<Bubblewrap>), SandboxError> {
+    let always = config.bubblewrap == BubblewrapUse::Always;
+    let own = if always { Vec::new() } else { mechanisms(helper)? };
+    let lacks =
+        |found: &Availability| found.problem.is_some() && found.mechanism.is_of_bubblewrap();
+    if config.bubblewrap == BubblewrapUse::Never || !always && !own.iter().any(lacks) {
+        return Ok((own, None));
+    }
+    let within = Bubblewrap::new(config, binds, PRIVATE)
+        .and_then(|wrap| probe(helper, Some(&wrap)).ok().map(|found| (found, wrap)));
+    match within {
+        None if always => Err(SandboxError::Config {
+            field: "bubblewrap",
+            value: "always".to_owned(),
+            right: "`auto` or `never` on this machine: it has no bwrap, or bwrap does not start the helper",
+        }),
+        None => Ok((own, None)),
+        Some((mut found, wrap)) => {
+            for brought in found.iter_mut().filter(|found| found.mechanism.is_of_bubblewrap()) {
+                brought.problem = None;
+            }
+            Ok((found, Some(wrap)))
+        }
+    }
+}
+
 fn silent(helper: &Helper, status: ExitStatus) -> SandboxError {
     SandboxError::HelperEnded { program: helper.program.clone(), status: status.to_string() }
 }
@@ -180,11 +223,20 @@ fn silent(helper: &Helper, status: ExitStatus) -> SandboxError {
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
 
 /// Starts the helper with a socket as its standard input.
-fn spawn(helper: &Helper) -> Result<(Child, UnixStream), SandboxError> {
+fn spawn(
+    helper: &Helper,
+    within: Option<&Bubblewrap>,
+) -> Result<(Child, UnixStream), SandboxError> {
     let failed = |source| SandboxError::Helper { program: helper.program.clone(), source };
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let process = Command::new(&helper.program)
-        .args(&helper.arguments)
+    let alone = || {
+        let mut command = Command::new(&helper.program);
+        command.args(&helper.arguments);
+        Ok(command)
+    };
+    let command = within.map_or_else(alone, |bubblewrap| bubblewrap.command(helper));
+    let process = command
+        .map_err(failed)?
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| name == LIBRARIES))
         .stdin(Stdio::from(OwnedFd::from(theirs)))

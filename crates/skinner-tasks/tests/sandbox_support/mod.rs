@@ -7,30 +7,44 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use skinner_tasks::code::{CodeConfig, CodeError, CodeVerifier};
-use skinner_tasks::sandbox::{Helper, Sandbox, SandboxConfig, SandboxError};
+use skinner_tasks::sandbox::{BubblewrapUse, Helper, Sandbox, SandboxConfig, SandboxError};
 use skinner_tasks::{Task, Trace};
 
 pub fn helper() -> Helper {
     Helper::new(env!("CARGO_BIN_EXE_sandbox-helper"), &[])
 }
 
+/// Whether all sandboxes are to be within Bubblewrap.
+pub fn within_bubblewrap() -> bool {
+    std::env::var_os("SKINNER_TEST_BUBBLEWRAP").is_some()
+}
+
+fn as_asked(config: SandboxConfig) -> SandboxConfig {
+    let bubblewrap = if within_bubblewrap() { BubblewrapUse::Always } else { config.bubblewrap };
+    SandboxConfig { bubblewrap, ..config }
+}
+
 /// None where the machine lacks a mechanism; the reason is printed.
 pub fn sandbox(config: SandboxConfig) -> Option<Sandbox> {
-    match Sandbox::new(config, helper()) {
+    match Sandbox::new(as_asked(config), helper()) {
         Ok(sandbox) => Some(sandbox),
-        Err(lack @ (SandboxError::Missing(_) | SandboxError::NotLinux)) => skip(&lack),
+        Err(lack) if is_of_the_machine(&lack) => skip(&lack),
         Err(error) => panic!("{error}"),
     }
 }
 
+pub fn is_of_the_machine(error: &SandboxError) -> bool {
+    use SandboxError::{Config, Missing, NotLinux};
+    matches!(error, Missing(_) | NotLinux | Config { field: "bubblewrap", .. })
+}
+
 /// None where the machine lacks a mechanism or Python.
 pub fn python_verifier(config: CodeConfig) -> Option<CodeVerifier> {
+    let config = CodeConfig { sandbox: as_asked(config.sandbox), ..config };
     match CodeVerifier::new(config, helper()) {
         Ok(verifier) => Some(verifier),
-        Err(
-            lack @ (CodeError::Python { .. }
-            | CodeError::Sandbox(SandboxError::Missing(_) | SandboxError::NotLinux)),
-        ) => skip(&lack),
+        Err(lack @ CodeError::Python { .. }) => skip(&lack),
+        Err(CodeError::Sandbox(lack)) if is_of_the_machine(&lack) => skip(&lack),
         Err(error) => panic!("{error}"),
     }
 }
