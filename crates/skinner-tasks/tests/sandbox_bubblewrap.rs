@@ -5,7 +5,9 @@
 mod sandbox_support;
 
 use sandbox_support::{helper, is_of_the_machine, processes_with, sandbox, skip};
-use skinner_tasks::sandbox::{BubblewrapUse, Ended, Mechanism, Program, Sandbox, SandboxConfig};
+use skinner_tasks::sandbox::{
+    BubblewrapUse, Ended, Helper, Mechanism, Program, Sandbox, SandboxConfig,
+};
 
 /// None where there is no Bubblewrap, or it does not work; the reason is printed.
 fn wrapped(config: SandboxConfig) -> Option<Sandbox> {
@@ -75,4 +77,15 @@ fn hostile_programs_get_nothing_and_leave_nothing() {
         sandbox.run(&shell(&stay)).unwrap();
         assert_eq!(processes_with(&marker), Vec::<std::path::PathBuf>::new());
     }
+}
+
+#[test]
+fn why_it_cannot_be_done_is_said() {
+    let config = SandboxConfig { bubblewrap: BubblewrapUse::Always, ..SandboxConfig::default() };
+    if wrapped(SandboxConfig::default()).is_none() {
+        return;
+    }
+    let error = Sandbox::new(config, Helper::new("/no/such/helper", &[])).unwrap_err().to_string();
+    assert!(error.contains("bubblewrap = always cannot be done here: "), "{error}");
+    assert!(error.contains("No such file"), "{error}");
 }

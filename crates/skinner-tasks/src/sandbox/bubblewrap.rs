@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
@@ -51,6 +51,20 @@ impl Bubblewrap {
         let size = config.disk_bytes.to_string();
         add(&[&"--proc", &PROC, &"--size", &size, &"--perms", &"0700", &"--tmpfs", &private]);
         Some(Self { program, arguments })
+    }
+
+    /// What it says where it does not start the helper.
+    pub fn complaint(&self, helper: &Helper) -> String {
+        let output = self
+            .command(helper)
+            .and_then(|mut command| command.stdin(Stdio::null()).env_clear().output());
+        match output {
+            Ok(output) if !output.stderr.is_empty() => {
+                String::from_utf8_lossy(&output.stderr).trim().to_owned()
+            }
+            Ok(output) => format!("bwrap does not start the helper ({})", output.status),
+            Err(error) => format!("bwrap cannot be started: {error}"),
+        }
     }
 
     /// The helper within.

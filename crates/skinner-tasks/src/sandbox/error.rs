@@ -24,6 +24,9 @@ pub enum SandboxError {
         problems(.0), names(.0)
     )]
     Missing(Vec<Availability>),
+    /// Bubblewrap was asked for, and it is not installed or does not start the helper.
+    #[error("sandbox: bubblewrap = always cannot be done here: {0}. `auto` and `never` go without")]
+    Bubblewrap(String),
     /// Sandboxes are made of what Linux has.
     #[error("programs can be sandboxed on Linux only, this is {}", std::env::consts::OS)]
     NotLinux,

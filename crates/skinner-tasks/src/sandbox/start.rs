@@ -197,16 +197,14 @@ fn choose(
     if config.bubblewrap == BubblewrapUse::Never || !always && !own.iter().any(lacks) {
         return Ok((own, None));
     }
-    let within = Bubblewrap::new(config, binds, PRIVATE)
-        .and_then(|wrap| probe(helper, Some(&wrap)).ok().map(|found| (found, wrap)));
-    match within {
-        None if always => Err(SandboxError::Config {
-            field: "bubblewrap",
-            value: "always".to_owned(),
-            right: "`auto` or `never` on this machine: it has no bwrap, or bwrap does not start the helper",
-        }),
-        None => Ok((own, None)),
-        Some((mut found, wrap)) => {
+    let Some(wrap) = Bubblewrap::new(config, binds, PRIVATE) else {
+        let missing = "bwrap is not installed".to_owned();
+        return if always { Err(SandboxError::Bubblewrap(missing)) } else { Ok((own, None)) };
+    };
+    match probe(helper, Some(&wrap)) {
+        Err(_) if always => Err(SandboxError::Bubblewrap(wrap.complaint(helper))),
+        Err(_) => Ok((own, None)),
+        Ok(mut found) => {
             for brought in found.iter_mut().filter(|found| found.mechanism.is_of_bubblewrap()) {
                 brought.problem = None;
             }

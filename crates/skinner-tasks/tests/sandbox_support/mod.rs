@@ -34,8 +34,7 @@ pub fn sandbox(config: SandboxConfig) -> Option<Sandbox> {
 }
 
 pub fn is_of_the_machine(error: &SandboxError) -> bool {
-    use SandboxError::{Config, Missing, NotLinux};
-    matches!(error, Missing(_) | NotLinux | Config { field: "bubblewrap", .. })
+    matches!(error, SandboxError::Missing(_) | SandboxError::NotLinux | SandboxError::Bubblewrap(_))
 }
 
 /// None where the machine lacks a mechanism or Python.
