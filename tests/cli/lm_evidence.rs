@@ -153,7 +153,10 @@ fn what_a_grader_said_before_a_kill_stands_after_it() {
     let args =
         ["train", "moody.toml", "--json", "--run-dir", "killed", "--set", "sft.max_steps=20"];
     let log = dir.join("killed/metrics.jsonl");
-    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    // There is no log until the run has begun.
+    let lines = || {
+        if log.exists() { std::fs::read_to_string(&log).unwrap() } else { String::new() }
+    };
     let checkpoint = || {
         let saved = std::fs::read_dir(dir.join("killed/checkpoints")).unwrap();
         let names = saved.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -243,6 +243,8 @@ pub struct Trainer {
     dropout: SeedSequence,
     step: u64,
     tokens: u64,
+    /// What the last step took, by a clock.
+    step_seconds: f64,
     total_steps: u64,
     /// What became of the data, in words.
     pub notes: Vec<String>,
@@ -345,6 +347,7 @@ impl Trainer {
             dropout: root.child(STREAM_DROPOUT),
             step: 0,
             tokens: 0,
+            step_seconds: 0.0,
             total_steps: own_steps + imitation.as_ref().map_or(0, |i| i.steps),
             imitation,
             notes,
@@ -419,17 +422,21 @@ impl Trainer {
         let began = Instant::now();
         self.learner.seconds = Seconds::default();
         let metrics = self.step_of_phase();
-        self.learner.seconds.step = began.elapsed().as_secs_f64();
+        self.step_seconds = began.elapsed().as_secs_f64();
         metrics
     }
 
     /// Where the time of the last step went, by a clock: `seconds/step` and, of it, `seconds/generation`,
     /// `seconds/grading`, `seconds/gradients` and `seconds/optimizer`, as far as there was such.
     pub fn seconds(&self) -> Metrics {
-        let Seconds { step, generation, grading, gradients, optimizer } = self.learner.seconds;
+        let Seconds { generation, gradients, optimizer } = self.learner.seconds;
+        let grading = match &self.data {
+            Data::Grpo(data) => data.grading_seconds,
+            _ => 0.0,
+        };
         let mut metrics = Metrics::new();
         for (name, seconds) in [
-            ("seconds/step", step),
+            ("seconds/step", self.step_seconds),
             ("seconds/generation", generation),
             ("seconds/grading", grading),
             ("seconds/gradients", gradients),

