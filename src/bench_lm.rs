@@ -282,6 +282,7 @@ fn train(model: LoadedModel, kind: &str, threads: usize, put: Put<'_>) -> anyhow
             alpha: 2.0 * LORA_RANK as f64,
             dropout: 0.0,
             target_modules: vec!["all-linear".to_owned()],
+            merge: false,
         };
         let layout = LoraLayout::new(&lora, start.decoder.layout())?;
         let adapter = layout.init(&mut seed.child(STREAM_ADAPTER).rng());

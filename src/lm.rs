@@ -206,13 +206,9 @@ impl Ready {
         Ok(ids)
     }
 
-    /// The text of tokens, special ones written out. A model may have more rows than its tokenizer has tokens:
-    /// those have no text.
+    /// The text of tokens, special ones written out.
     fn decode(&self, ids: &[u32]) -> anyhow::Result<String> {
-        let tokenizer = &self.model.tokenizer;
-        let known: Vec<u32> =
-            ids.iter().copied().filter(|&id| tokenizer.id_to_token(id).is_some()).collect();
-        Ok(tokenizer.decode(&known, false)?)
+        Ok(self.model.tokenizer.decode_drawn(ids, false)?)
     }
 }
 
@@ -245,20 +241,36 @@ fn read_stdin() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Reads a conversation: a JSON array of messages, or an object that has one as `messages`.
-fn read_messages(path: &Path) -> anyhow::Result<Vec<Message>> {
+/// Messages, and the tools that they may call.
+type Conversation = (Vec<Message>, Option<Vec<Value>>);
+
+/// Reads a conversation: a JSON array of messages, or an object that has one as `messages`, and perhaps `tools`.
+fn read_messages(path: &Path) -> anyhow::Result<Conversation> {
     let right = "must be a JSON array of objects with `role` and `content`";
-    let mut value: Value = serde_json::from_str(&read_text(path)?)
+    let text = read_text(path)?;
+    let mut value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
         .with_context(|| format!("{}: is no JSON, {right}", path.display()))?;
-    if let Some(messages) = value.get_mut("messages") {
-        value = messages.take();
+    let mut tools = None;
+    if let Some(messages) = value.get_mut("messages").map(Value::take) {
+        tools = match value.get_mut("tools").map(Value::take) {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(tools)) => Some(tools),
+            Some(other) => bail!("{}: `tools` is {other}, must be a list", path.display()),
+        };
+        value = messages;
     }
-    let messages: Vec<Message> = serde_json::from_value(value)
-        .with_context(|| format!("{}: holds no messages, {right}", path.display()))?;
+    let Value::Array(list) = value else {
+        bail!("{}: holds no messages, {right}", path.display());
+    };
+    let message = |(i, value)| {
+        Message::try_from(value)
+            .map_err(|what| anyhow::anyhow!("{}: message {}: {what}", path.display(), i + 1))
+    };
+    let messages = list.into_iter().enumerate().map(message).collect::<anyhow::Result<Vec<_>>>()?;
     if messages.is_empty() {
         bail!("{}: holds no messages, {right}", path.display());
     }
-    Ok(messages)
+    Ok((messages, tools))
 }
 
 /// Prints text as it comes; false when whoever read it has gone away.

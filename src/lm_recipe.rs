@@ -7,6 +7,7 @@ use skinner_core::objective::unpaired::KtoConfig;
 use skinner_lm::RopeScaling;
 use skinner_lm::data::DataConfig;
 use skinner_lm::decoder::LoraConfig;
+use skinner_lm::template::Date;
 use skinner_lm::train::grpo::{EvalTask, GrpoConfig, GrpoTask, MonitorConfig, TaskSource};
 use skinner_lm::train::likelihood::SftConfig;
 use skinner_lm::train::{ModelShape, ModelSource, Task, TrainConfig};
@@ -74,6 +75,9 @@ pub(crate) struct LmRunConfig {
     /// Train an adapter instead of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// The day that a chat template writes where it asks for today's, as in `2026-11-27`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// Stretch the rotary embedding, and the context with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<RopeScaling>,
@@ -85,12 +89,13 @@ pub(crate) struct LmRunConfig {
     pub samples: SamplesConfig,
 }
 
-const RUN_KEYS: [&str; 9] = [
+const RUN_KEYS: [&str; 10] = [
     "description",
     "algorithm",
     "seed",
     "log_every",
     "data",
+    "date",
     "lora",
     "rope_scaling",
     "eval",
@@ -289,6 +294,7 @@ impl LmRecipe {
                 }
             }
         }
+        self.date()?;
         let samples = &self.run.samples;
         let sampling = skinner_lm::generate::Sampling {
             temperature: samples.temperature as f32,
@@ -299,6 +305,12 @@ impl LmRecipe {
             bail!("samples.count = {} is out of range: must be at most 1000", samples.count);
         }
         Ok(())
+    }
+
+    /// What chat templates take for today.
+    pub fn date(&self) -> anyhow::Result<Option<Date>> {
+        let parse = |text: &String| text.parse().map_err(|error| anyhow::anyhow!("date: {error}"));
+        self.run.date.as_ref().map(parse).transpose()
     }
 
     /// The recipe with every default, as TOML.

@@ -16,7 +16,7 @@ pub(crate) struct Sampled {
 }
 
 /// The prompts to complete, with how they are shown.
-fn prompts(
+pub(crate) fn prompts(
     recipe: &LmRecipe,
     learner: &Learner,
     dataset: &Dataset,
@@ -33,7 +33,9 @@ fn prompts(
     };
     let contents: Vec<Content> = if config.prompts.is_empty() {
         let samples = if dataset.eval.is_empty() { &dataset.train } else { &dataset.eval };
-        samples.iter().filter_map(Sample::prompt).take(config.count).collect()
+        let prompts: Vec<Content> =
+            samples.iter().filter_map(Sample::prompt).take(config.count).collect();
+        if prompts.is_empty() { openings(samples, config.count) } else { prompts }
     } else {
         config.prompts.iter().cloned().map(Content::Text).collect()
     };
@@ -51,6 +53,26 @@ fn prompts(
         }
     }
     Ok(prompts)
+}
+
+/// Of plain texts: so many openings to go on from, of as many texts as there are, or of parts of them.
+fn openings(samples: &[Sample], count: usize) -> Vec<Content> {
+    const CHARACTERS: usize = 64;
+    let texts: Vec<&str> = samples
+        .iter()
+        .filter_map(|sample| match sample {
+            Sample::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .take(count)
+        .collect();
+    let parts = count.div_ceil(texts.len().max(1));
+    let opening = |i: usize| {
+        let text = texts.get(i % texts.len().max(1))?;
+        let before = text.chars().count() / parts * (i / texts.len());
+        Some(Content::Text(text.chars().skip(before).take(CHARACTERS).collect()))
+    };
+    (0..count).filter_map(opening).collect()
 }
 
 /// Completions of the recipe's prompts by the model as it stands.
@@ -80,7 +102,7 @@ pub(crate) fn samples(
     let mut lines = String::new();
     let (mut tokens, mut kl) = (0.0, 0.0);
     for (i, ((prompt, _), completion)) in prompts.iter().zip(&all).enumerate() {
-        let text = learner.tokenizer.decode(&completion.ids, true)?;
+        let text = learner.tokenizer.decode_drawn(&completion.ids, true)?;
         let log_prob: f64 = completion.log_probs().iter().map(|&x| f64::from(x)).sum();
         let mut line = json!({
             "prompt": prompt, "completion": text, "tokens": completion.ids.len(),

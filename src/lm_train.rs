@@ -10,13 +10,15 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use skinner_core::{Metrics, SeedSequence};
-use skinner_lm::adapter::{LoraFile, LoraMatrices};
+use skinner_core::{Metrics, SeedSequence, statistics};
+use skinner_lm::adapter::{self, LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Dataset};
 use skinner_lm::tensor::{DeviceKind, Machine};
 use skinner_lm::train::grpo::{TaskSource, worked_examples};
-use skinner_lm::train::{Learner, STREAM_DATA, STREAM_SAMPLES, Start, Task, Trainer};
-use skinner_lm::{Dtype, hf_folder};
+use skinner_lm::train::{
+    Learner, ModelSource, STREAM_DATA, STREAM_SAMPLES, Start, StartTerms, Task, Trainer,
+};
+use skinner_lm::{Dtype, RUN_ADAPTER, RUN_MODEL, hf_folder};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::history::History;
 use skinner_run::logger::{LogOffsets, Logger};
@@ -69,29 +71,65 @@ fn train_seeds(
     count: u64,
     path: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let mut runs = Vec::new();
+    let (mut runs, mut failures) = (Vec::new(), Vec::new());
     let (mut interrupted, mut saved) = (false, false);
     for (seed, dir) in seed_dirs(path, recipe.run.seed, count, args.resume)? {
         let mut seeded = recipe.clone();
         seeded.run.seed = seed;
-        let ended = run(args, &seeded, &dir).with_context(|| format!("seed {seed}"))?;
+        let ended = match run(args, &seeded, &dir) {
+            Ok(ended) => ended,
+            Err(error) => {
+                failures.push(format!("seed {seed}: {}", explain(&error)));
+                continue;
+            }
+        };
         interrupted |= ended.interrupted;
         saved |= ended.saved;
         if !args.json && !ended.interrupted {
             out(&format!("seed {seed}: {}", eval_line(&ended.result)))?;
         }
-        runs.push(Value::Object(ended.result));
+        runs.push(ended.result);
         if interrupted {
             break;
         }
     }
-    if !interrupted {
+    if !interrupted && !runs.is_empty() {
         report::write_report(&path.join("report.html"), &[path])?;
     }
+    let summary = seeds_summary(&runs);
     if args.json {
-        out(&json!({ "run_dir": path, "runs": runs }).to_string())?;
+        let all =
+            json!({ "run_dir": path, "runs": runs, "summary": summary, "failures": failures });
+        out(&all.to_string())?;
+    } else if let Some((name, mean, std)) = headline(&summary) {
+        out(&format!("{} seeds: {name} {mean:.4}, standard deviation {std:.4}", runs.len()))?;
+    }
+    if !failures.is_empty() {
+        bail!("{} of {count} seeds failed: {}", failures.len(), failures.join("; "));
     }
     Ok(exit_code(interrupted, saved, path))
+}
+
+/// Mean and standard deviation over the seeds of what every run was evaluated by.
+fn seeds_summary(runs: &[Map<String, Value>]) -> Value {
+    let Some(first) = runs.first() else { return Value::Null };
+    let mut summary = Map::from_iter([("seeds".to_owned(), json!(runs.len()))]);
+    for name in first.keys().filter(|name| name.starts_with("eval_")) {
+        let values: Option<Vec<f64>> = runs.iter().map(|run| number(run, name)).collect();
+        if let Some(values) = values {
+            summary.insert(format!("{name}_mean"), json!(statistics::mean(&values)));
+            summary.insert(format!("{name}_std"), json!(statistics::std(&values)));
+        }
+    }
+    Value::Object(summary)
+}
+
+/// What a summary is told by in one line.
+fn headline(summary: &Value) -> Option<(&'static str, f64, f64)> {
+    ["eval_accuracy", "eval_loss"].into_iter().find_map(|name| {
+        let part = |part| summary.get(format!("{name}_{part}"))?.as_f64();
+        Some((name, part("mean")?, part("std")?))
+    })
 }
 
 struct Ended {
@@ -140,9 +178,9 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
     let root = SeedSequence::new(recipe.run.seed);
     // Data and model first: a recipe that cannot run leaves no directory behind.
     let dataset = load_data(recipe, &root)?;
-    let lora = recipe.run.lora.as_ref();
-    let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
+    let start = Start::new(&recipe.model, terms(recipe)?, &dataset, &root)?;
     let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, machine)?;
+    lm_samples::prompts(recipe, &trainer.learner, &dataset)?;
     let text = recipe.to_toml()?;
     let info = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -191,7 +229,12 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
     if !prepare(&mut trainer, &recipe.name)? {
         mark_ended(&dir, Status::Interrupted);
         let saved = checkpoint.is_some();
-        return Ok(Ended { result: Map::new(), interrupted: true, saved });
+        let result = json!({
+            "run_dir": path, "algorithm": recipe.run.algorithm.as_str(), "seed": recipe.run.seed, "steps": 0,
+            "status": "interrupted",
+        });
+        let Value::Object(result) = result else { unreachable!("it was written as an object") };
+        return Ok(Ended { result, interrupted: true, saved });
     }
     if let Some(checkpoint) = checkpoint {
         restore(&mut trainer, checkpoint)?;
@@ -221,6 +264,11 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         bar,
     };
     run.go()
+}
+
+fn terms(recipe: &LmRecipe) -> anyhow::Result<StartTerms<'_>> {
+    let (lora, rope_scaling) = (recipe.run.lora.as_ref(), recipe.run.rope_scaling);
+    Ok(StartTerms { lora, rope_scaling, date: recipe.date()? })
 }
 
 /// The same numbers come out only where the same device computes them.
@@ -579,21 +627,26 @@ impl Run<'_> {
         Ok(hash)
     }
 
-    /// The model as a folder that Hugging Face's tools read, or its adapter as one that PEFT reads.
+    /// The model as a folder that Hugging Face's tools read, or its adapter as one that PEFT reads. An adapter is nothing
+    /// without its base: of one that is nowhere else, new or stretched, the two are written as one.
     fn export(&self) -> anyhow::Result<()> {
         let learner = &self.trainer.learner;
-        let Some((config, ..)) = learner.adapter() else {
-            let tensors = learner.trained().into_iter();
-            let named = tensors.map(|(name, shape, x)| (name.to_owned(), shape.to_vec(), x.into()));
-            return Ok(hf_folder::save_pretrained(
-                &self.dir.path().join("model"),
+        let base_is_elsewhere = matches!(self.recipe.model, ModelSource::Named(_))
+            && self.recipe.run.rope_scaling.is_none();
+        let adapter = learner.adapter().map(|(config, ..)| config);
+        if adapter.is_none_or(|config| config.merge || !base_is_elsewhere) {
+            let weights = learner.merged();
+            let tensors = learner.decoder().layout().tensors().iter();
+            hf_folder::save_pretrained(
+                &self.dir.path().join(RUN_MODEL),
                 learner.decoder().config(),
                 &learner.tokenizer,
                 learner.template.as_ref(),
-                named,
+                tensors.map(|t| (t.name.clone(), t.shape.clone(), (&weights[t.range()]).into())),
                 Dtype::F32,
-            )?);
-        };
+            )?;
+        }
+        let Some(config) = adapter.filter(|_| base_is_elsewhere) else { return Ok(()) };
         let modules = adapter_matrices(learner);
         let file = LoraFile {
             rank: config.rank,
@@ -603,8 +656,9 @@ impl Run<'_> {
             base_model: self.recipe.model_name(),
             modules,
         };
-        file.save(&self.dir.path().join("adapter"), learner.decoder().config().family)?;
-        Ok(())
+        let folder = self.dir.path().join(RUN_ADAPTER);
+        file.save(&folder, learner.decoder().config().family)?;
+        Ok(learner.tokenizer.save(folder.join(adapter::TOKENIZER))?)
     }
 
     fn interrupted(&mut self, started: Instant) -> anyhow::Result<Ended> {
@@ -698,17 +752,16 @@ fn target_modules(
 
 /// Runs `skinner eval` on a language model's run.
 pub(crate) fn eval(args: &EvalArgs, recipe: &LmRecipe) -> anyhow::Result<ExitCode> {
-    if args.episodes.is_some() || args.render.is_some() || args.show {
+    if args.episodes.is_some() || args.render.is_some() || args.show || args.seed.is_some() {
         bail!(
-            "--episodes, --render and --show are of environments; this run trained a language model"
+            "--episodes, --seed, --render and --show are of environments; this run trained a language model"
         );
     }
     let run_dir = RunDir::open(&args.run_dir)?;
     let checkpoint = crate::evaluate::find_checkpoint(&run_dir, &args.checkpoint)?;
     let root = SeedSequence::new(recipe.run.seed);
     let dataset = load_data(recipe, &root)?;
-    let lora = recipe.run.lora.as_ref();
-    let start = Start::new(&recipe.model, recipe.run.rope_scaling, lora, &dataset, &root)?;
+    let start = Start::new(&recipe.model, terms(recipe)?, &dataset, &root)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = args.device.open(threads)?;
     let mut trainer = Trainer::new(&recipe.train, &recipe.task, start, &dataset, &root, machine)?;
@@ -764,7 +817,7 @@ fn eval_line(result: &Map<String, Value>) -> String {
 
 fn summary(result: &Map<String, Value>, path: &Path) -> String {
     let value = |key| number(result, key).unwrap_or(f64::NAN);
-    let model = if path.join("adapter").exists() { "adapter" } else { "model" };
+    let model = if path.join(RUN_MODEL).exists() { RUN_MODEL } else { RUN_ADAPTER };
     format!(
         "{}\n{} steps, {} tokens in {:.1} s ({:.0} tokens/s, peak memory {:.0} MB)\n{model}: {}\nreport: {}",
         eval_line(result),

@@ -137,7 +137,8 @@ pub(crate) struct TrainArgs {
     /// Seed of everything random [default: the recipe's]
     #[arg(long)]
     seed: Option<u64>,
-    /// Train this many seeds, counting up from the first, in parallel
+    /// Train this many seeds, counting up from the first: in parallel, or one after the other where the model is a
+    /// language model, which takes all cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: Option<u64>,
     /// Where the run's files go [default: below runs/]
@@ -146,7 +147,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in the run directory from its last checkpoint
     #[arg(long)]
     resume: bool,
-    /// Threads: of one run's environments, or seeds at a time [default: one, or all cores for seeds]
+    /// Threads: of one run's environments, or seeds at a time [default: one, or all cores for seeds and language models]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
     #[command(flatten)]

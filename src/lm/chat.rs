@@ -5,8 +5,8 @@ use std::io::{BufRead as _, IsTerminal as _};
 use anyhow::Context as _;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
-use skinner_lm::Message;
 use skinner_lm::generate::{Finish, Request, Sampling, Session, Stop, Terms};
+use skinner_lm::{LmError, Message};
 use skinner_nn::matrix::Cpu;
 
 use super::visible::Visible;
@@ -48,10 +48,10 @@ impl Lines {
         let editor = match self {
             Self::Terminal(editor) => editor,
             Self::Pipe => {
-                let mut line = String::new();
-                let read = std::io::stdin().lock().read_line(&mut line);
+                let mut line = Vec::new();
+                let read = std::io::stdin().lock().read_until(b'\n', &mut line);
                 let read = read.context("cannot read standard input")?;
-                return Ok((read > 0).then_some(line));
+                return Ok((read > 0).then(|| String::from_utf8_lossy(&line).into_owned()));
             }
         };
         let mut asked = false;
@@ -99,8 +99,10 @@ pub(crate) fn chat(args: &ChatArgs) -> anyhow::Result<()> {
         answers: 0,
     };
     conversation.reset();
-    // A model that cannot talk says so now.
-    ready.model.conversation(&[Message::new("user", "Hello")], None, true)?;
+    if ready.model.template.is_none() {
+        // It cannot talk: say so now.
+        ready.model.conversation(&[], None, true)?;
+    }
     let mut lines = Lines::open()?;
     interrupt::listen()?;
     note(&ready.model.provenance);
@@ -186,14 +188,24 @@ impl Conversation<'_> {
     }
 
     /// The conversation's tokens; the oldest turns are forgotten until an answer has room. None when not even
-    /// the last message fits, which is then forgotten.
+    /// the last message fits, or has tokens, which alone is then forgotten.
     fn fit(&mut self) -> anyhow::Result<Option<Vec<u32>>> {
         let context = self.ready.context();
         let room = (self.args.max_new_tokens as usize).min(context / 4).max(1);
         let first = usize::from(self.args.system.is_some());
+        let mut before = self.messages.clone();
+        before.pop();
         let mut forgotten = 0;
         loop {
-            let (_, ids) = self.ready.model.conversation(&self.messages, None, true)?;
+            let ids = match self.ready.model.conversation(&self.messages, None, true) {
+                Ok((_, ids)) => ids,
+                Err(error @ LmError::Tokenizer(_)) => {
+                    self.messages = before;
+                    note(&format!("{error}: that message is forgotten"));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
             if ids.len() + room <= context {
                 if forgotten > 0 {
                     note(&format!(
@@ -204,7 +216,7 @@ impl Conversation<'_> {
             }
             let turn = self.messages[first..].iter().skip(1).position(|m| m.role == "user");
             let Some(at) = turn else {
-                self.messages.pop();
+                self.messages = before;
                 note(&format!(
                     "that message has {} tokens with what frames it, must have at most {}: it is forgotten",
                     ids.len(),

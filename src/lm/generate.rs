@@ -32,7 +32,9 @@ pub(crate) struct GenerateArgs {
     #[arg(long)]
     raw: bool,
     /// Print one JSON object as the last line of stdout: `text` (special tokens written out), `ids` and
-    /// `log_probs` of the completion, `content` (the text as it is shown without --json), `finish`
+    /// `log_probs` of the completion, `content` (the text as it is shown without --json), `finish`; where top-k, top-p or
+    /// min-p left tokens out also `log_kept`, the logarithm of what those that were left had together: the
+    /// log-probability of a draw among them is `log_probs - log_kept`
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +66,8 @@ struct PromptArgs {
 impl PromptArgs {
     fn ids(&self, ready: &Ready) -> anyhow::Result<Vec<u32>> {
         if let Some(path) = &self.source.messages {
-            return Ok(ready.model.conversation(&read_messages(path)?, None, true)?.1);
+            let (messages, tools) = read_messages(path)?;
+            return Ok(ready.model.conversation(&messages, tools.as_deref(), true)?.1);
         }
         let text = match (&self.source.prompt, &self.source.prompt_file) {
             (Some(text), _) => text.clone(),
@@ -161,11 +164,16 @@ fn as_json(ready: &Ready, completion: &Completion, visible: Visible<'_>) -> anyh
         Finish::Length => "length",
         Finish::Cancelled => "cancelled",
     };
-    Ok(json!({
+    let mut line = json!({
         "text": ready.decode(&completion.ids)?,
         "ids": completion.ids,
         "log_probs": completion.log_probs(),
         "content": content(completion, visible)?,
         "finish": finish,
-    }))
+    });
+    let log_kept: Vec<f32> = completion.drawn.iter().map(|drawn| drawn.log_kept).collect();
+    if log_kept.iter().any(|&kept| kept != 0.0) {
+        line["log_kept"] = json!(log_kept);
+    }
+    Ok(line)
 }

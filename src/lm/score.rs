@@ -44,7 +44,9 @@ pub(crate) fn score(args: &ScoreArgs) -> anyhow::Result<()> {
     let ready = Ready::load_on(&args.model, Some(&args.device))?;
     let (text, ids) = match (&source.messages, &source.text, &source.text_file) {
         (Some(path), ..) => {
-            ready.model.conversation(&read_messages(path)?, None, args.add_generation_prompt)?
+            let (messages, tools) = read_messages(path)?;
+            let prompts = args.add_generation_prompt;
+            ready.model.conversation(&messages, tools.as_deref(), prompts)?
         }
         (None, Some(text), _) => (text.clone(), ready.encode(text)?),
         (None, None, Some(path)) => {

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{self, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use axum::body::{Body, Bytes};
@@ -51,7 +51,7 @@ pub(crate) struct ServeArgs {
     /// The port to listen on; 0 for any that is free
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Completions that are decoded together at most; further ones wait
+    /// Completions that are decoded together at most; further ones wait, and a request for more of one prompt is refused
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_batch: u32,
     /// Tokens of recent prompts that are kept, so that what a prompt has in common with one is not run again; 0 for
@@ -73,6 +73,8 @@ struct Server {
     seed: SeedSequence,
     started: u64,
     requests: AtomicU32,
+    /// Completions that are decoded together at most.
+    max_batch: u32,
     jobs: mpsc::UnboundedSender<Job>,
     load: Arc<Load>,
 }
@@ -98,14 +100,20 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         seed: SeedSequence::new(args.seed),
         started: unix_time(),
         requests: AtomicU32::new(0),
+        max_batch: args.max_batch,
         jobs,
         load: Arc::clone(&load),
     };
     let room = (args.max_batch as usize, args.prompt_cache);
+    let under_way = Arc::clone(&load);
     let worker = std::thread::spawn(move || worker::work(ready, room, waiting, &load));
     announce(args, &server.name, address)?;
     runtime.block_on(async {
-        axum::serve(listener, routes(server)).with_graceful_shutdown(interrupted()).await
+        let serving = axum::serve(listener, routes(server)).with_graceful_shutdown(interrupted());
+        tokio::select! {
+            ended = serving.into_future() => ended,
+            () = left_alone(&under_way) => Ok(()),
+        }
     })?;
     // With the routes their sender is gone, so the worker ends.
     drop(runtime);
@@ -128,6 +136,20 @@ fn announce(args: &ServeArgs, name: &str, address: SocketAddr) -> anyhow::Result
 async fn interrupted() {
     while !interrupt::asked() {
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Once Ctrl-C was pressed and nothing has been decoded for a while: who is connected still has not sent a whole
+/// request, or does not read its answer.
+async fn left_alone(load: &Load) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    interrupted().await;
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if load.now() != (0, 0) {
+            quiet_since = Instant::now();
+        }
     }
 }
 

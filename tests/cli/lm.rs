@@ -192,7 +192,10 @@ fn what_cannot_be_done_says_so() {
     let bare = tempfile::tempdir().unwrap();
     write_model(bare.path(), false);
     let long = "sea ".repeat(200);
-    for (name, text) in [("no.json", "{"), ("text.json", "\"sea\""), ("none.json", "[]")] {
+    let wrong = "[{\"role\": \"user\", \"contents\": \"a\"}]";
+    let files =
+        [("no.json", "{"), ("text.json", "\"sea\""), ("none.json", "[]"), ("wrong.json", wrong)];
+    for (name, text) in files {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     for (command, expected) in [
@@ -203,6 +206,7 @@ fn what_cannot_be_done_says_so() {
         (args("generate", &["--messages", "no.json"]), "no.json: is no JSON"),
         (args("generate", &["--messages", "text.json"]), "text.json: holds no messages"),
         (args("generate", &["--messages", "none.json"]), "none.json: holds no messages"),
+        (args("score", &["--messages", "wrong.json"]), "wrong.json: message 1: has no `content`"),
         (
             args("generate", &["--prompt", "a", "--model", "nowhere"]),
             "cannot find the model `nowhere`",
@@ -255,6 +259,9 @@ fn chat_answers_line_by_line() {
     let longest = run_with_input(dir.path(), &chat, &longest);
     assert_eq!(stdout(&longest), first);
     assert!(stderr(&longest).contains("must have at most 88"), "{}", stderr(&longest));
+    // That message alone: what was said before is still known.
+    let between = format!("What is the sea?\n{}\nWhat is the sea?\n", "sea ".repeat(200));
+    assert_eq!(stdout(&run_with_input(dir.path(), &chat, &between)), stdout(&twice));
     let told = args("chat", &["--system", "Sea!", "--temperature", "0", "--max-new-tokens", "8"]);
     assert_ne!(stdout(&run_with_input(dir.path(), &told, "What is the sea?\n")), first);
 }

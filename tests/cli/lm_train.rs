@@ -123,12 +123,10 @@ fn every_kind_of_recipe_runs() {
         }
         let files: Vec<String> =
             files_below(&dir.join(name)).iter().map(|f| f.display().to_string()).collect();
-        let folder = if recipe.contains("lora") {
-            "adapter/adapter_config.json"
-        } else {
-            "model/config.json"
-        };
-        for file in ["samples/before.jsonl", "samples/after.jsonl", "report.html", folder] {
+        // An adapter on a new model is nothing by itself: it is added to it.
+        let model = "model/config.json";
+        assert!(!files.iter().any(|file| file.starts_with("adapter")), "{recipe}: {files:?}");
+        for file in ["samples/before.jsonl", "samples/after.jsonl", "report.html", model] {
             assert!(files.iter().any(|f| f == file), "{recipe}: no {file} in {files:?}");
         }
         let report = std::fs::read_to_string(dir.join(name).join("report.html")).unwrap();
@@ -175,7 +173,7 @@ fn same(a: &Path, b: &Path) {
 fn killed_runs_and_other_threads_leave_the_same_bytes() {
     let dir = workplace();
     let dir = dir.path();
-    for recipe in ["sft.toml", "dpo.toml", "dpo-lora.toml", "grpo.toml"] {
+    for recipe in ["pretrain.toml", "sft.toml", "dpo.toml", "dpo-lora.toml", "grpo.toml"] {
         let name = |kind: &str| format!("{}-{kind}", recipe.trim_end_matches(".toml"));
         let steps = ["--set", "max_steps=300"];
         let with = |run_dir: &str, more: &[&str]| -> Vec<String> {
@@ -243,6 +241,200 @@ fn seeds_are_separate_runs() {
     assert_ne!(runs[0]["checkpoint_sha256"], runs[1]["checkpoint_sha256"]);
     assert!(dir.path().join("many/report.html").exists());
     assert!(dir.path().join("many/seed-1/metrics.jsonl").exists());
+    let losses = [&runs[0], &runs[1]].map(|run| run["eval_loss"].as_f64().unwrap());
+    let mean = result["summary"]["eval_loss_mean"].as_f64().unwrap();
+    assert!((mean - f64::midpoint(losses[0], losses[1])).abs() < 1e-12);
+    assert_eq!(result["failures"], serde_json::json!([]));
+}
+
+/// What one seed cannot do, the others do all the same.
+#[test]
+fn a_seed_that_fails_is_told_with_those_that_do_not() {
+    let dir = workplace();
+    let dir = dir.path();
+    // Only its own directory is in the way of the second.
+    std::fs::create_dir_all(dir.join("some")).unwrap();
+    std::fs::write(dir.join("some/seed-1"), "no directory").unwrap();
+    let args = ["train", "sft.toml", "--json", "--seeds", "3", "--set", "max_steps=3"];
+    let more = ["--run-dir", "some", "--resume"];
+    let output = skinner(dir, &[&args[..], &more].concat()).output().unwrap();
+    assert!(!output.status.success());
+    let result = last_json(&output);
+    assert_eq!(result["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(result["summary"]["seeds"], 2);
+    assert!(result["failures"][0].as_str().unwrap().starts_with("seed 1: "), "{result}");
+    assert!(stderr(&output).contains("1 of 3 seeds failed"), "{}", stderr(&output));
+}
+
+/// A model that is there is trained further: its weights, an adapter on it, its context.
+#[test]
+fn trained_models_are_trained_further() {
+    let dir = workplace();
+    let dir = dir.path();
+    let first = train(dir, "sft.toml", "first", &[]);
+    let text = std::fs::read_to_string(dir.join("sft.toml")).unwrap();
+    let (keys, rest) = text.split_once("[model]").unwrap();
+    let (_, rest) = rest.split_once("[data]").unwrap();
+    let named = |name: &str, model: &str, more: &str| {
+        let text = format!("model = \"{model}\"\n{keys}[data]{rest}{more}");
+        std::fs::write(dir.join(name), text).unwrap();
+    };
+    named("further.toml", "first", "");
+    let loss = |result: &Value, name: &str| result[name].as_f64().unwrap();
+    let before = |run_dir: &str| {
+        let metrics = std::fs::read_to_string(dir.join(run_dir).join("metrics.jsonl")).unwrap();
+        let line: Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        line["eval_loss"].as_f64().unwrap()
+    };
+    train(dir, "further.toml", "further", &["--set", "max_steps=5"]);
+    let went_on = (before("further") - loss(&first, "eval_loss")).abs();
+    assert!(went_on < 1e-5, "it begins where the first ended, {went_on}");
+
+    // An adapter on it, alone and with its base; both answer the same.
+    let lora = "[lora]\nrank = 4\nalpha = 8\n";
+    named("lora.toml", "first", lora);
+    train(dir, "lora.toml", "lora", &["--set", "lora.merge=true"]);
+    train(dir, "lora.toml", "alone", &[]);
+    let answer = |more: &[&str]| {
+        let args = ["generate", "--prompt", "say 7: ", "--temperature", "0", "--json"];
+        last_json(&run(dir, &[&args[..], more].concat()))
+    };
+    assert!(dir.join("lora/adapter").exists() && dir.join("lora/model").exists());
+    assert!(dir.join("alone/adapter").exists() && !dir.join("alone/model").exists());
+    let (merged, alone) = (answer(&["--model", "lora"]), answer(&["--model", "alone"]));
+    assert_eq!(merged["ids"], alone["ids"]);
+    assert_eq!(answer(&["--model", "first", "--adapter", "alone"])["ids"], alone["ids"]);
+
+    // And an adapter on what has one.
+    named("second.toml", "alone", lora);
+    train(dir, "second.toml", "second", &["--set", "max_steps=2"]);
+    assert!(answer(&["--model", "second"])["ids"].is_array());
+    let config = dir.join("second/adapter/adapter_config.json");
+    let to_itself = std::fs::read_to_string(&config).unwrap().replace("\"alone\"", "\"second\"");
+    std::fs::write(&config, to_itself).unwrap();
+    let message = error(dir, &["generate", "--model", "second", "--prompt", "say 1: "]);
+    assert!(message.contains("on itself"), "{message}");
+
+    // Hugging Face's libraries read the same numbers.
+    let scored = run(dir, &["score", "--model", "first", "--text", "say 1: 11.", "--json"]);
+    super::python(dir, "read_folders.py", &["first/model", "lora", stdout(&scored).trim()]);
+
+    // On a model with other tokens it is refused.
+    train(dir, "pretrain.toml", "other", &["--set", "max_steps=2"]);
+    let wrong = ["generate", "--model", "other", "--adapter", "alone", "--prompt", "the"];
+    let message = error(dir, &wrong);
+    assert!(message.contains("other tokens") && message.contains("tokenizer.json"), "{message}");
+
+    // A longer context: that of the base is the adapter's no more.
+    let longer = "[rope_scaling]\nrope_type = \"linear\"\nfactor = 4.0\n";
+    named("long.toml", "first", &format!("{lora}{longer}"));
+    train(dir, "long.toml", "long", &["--set", "max_length=200", "--set", "max_steps=3"]);
+    assert!(!dir.join("long/adapter").exists());
+    let text = "say 1: 11.".repeat(15);
+    let score = |model| ["score", "--model", model, "--text", &text, "--json"];
+    let scored = last_json(&run(dir, &score("long")));
+    assert_eq!(scored["ids"].as_array().unwrap().len(), 150);
+    assert!(error(dir, &score("first")).contains("context of 96"));
+    // What is stretched already is stretched from where it began: 2 times 96.
+    named("again.toml", "long", &longer.replace("4.0", "2.0"));
+    train(dir, "again.toml", "again", &["--set", "max_steps=2"]);
+    let config = std::fs::read_to_string(dir.join("again/model/config.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&config).unwrap()["max_position_embeddings"], 192);
+}
+
+/// Products in bf16 learn as well, and are not f32's.
+#[test]
+fn training_in_bf16() {
+    let dir = workplace();
+    let dir = dir.path();
+    let whole = train(dir, "sft.toml", "f32", &[]);
+    let half = train(dir, "sft.toml", "bf16", &["--set", "precision=bf16"]);
+    let loss = |result: &Value| result["eval_loss"].as_f64().unwrap();
+    assert_ne!(loss(&whole), loss(&half));
+    assert!((loss(&whole) - loss(&half)).abs() < 0.1, "{} {}", loss(&whole), loss(&half));
+}
+
+/// Data from a pipe; data that changed under a run; rows that are left out.
+#[test]
+fn where_data_comes_from_and_what_becomes_of_it() {
+    let dir = workplace();
+    let dir = dir.path();
+    let rows = std::fs::read_to_string(dir.join("completions.jsonl")).unwrap();
+    let piped = |args: &[&str], text: &str| {
+        use std::io::Write as _;
+        let mut command = skinner(dir, args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let args = ["train", "sft.toml", "--json", "--set", "max_steps=4", "--set", "data.path=-"];
+    let output = piped(&[&args[..], &["--run-dir", "piped"]].concat(), &rows);
+    let read = train(dir, "sft.toml", "read", &["--set", "max_steps=4"]);
+    assert_eq!(last_json(&output)["eval_loss"], read["eval_loss"]);
+    let nothing = piped(&[&args[..], &["--run-dir", "nothing"]].concat(), "");
+    assert!(stderr(&nothing).contains("standard input: has no row"), "{}", stderr(&nothing));
+
+    let mut broken = rows.replacen("say 3", "say 4", 1);
+    broken += "{oops\n";
+    std::fs::write(dir.join("completions.jsonl"), &broken).unwrap();
+    let skip = ["--set", "data.skip_broken_lines=true", "--set", "max_steps=2"];
+    let told = run(dir, &[&["train", "sft.toml", "--run-dir", "told"][..], &skip].concat());
+    let told = stderr(&told);
+    assert!(told.contains("60 of 61 rows are samples; left out: 1 broken"), "{told}");
+
+    // As many rows, one of them another.
+    std::fs::write(dir.join("completions.jsonl"), rows.replacen("say 3", "say 4", 1)).unwrap();
+    let eval = error(dir, &["eval", "read"]);
+    assert!(eval.contains("other data"), "{eval}");
+}
+
+/// Texts without prompts are gone on from: every report has completions.
+#[test]
+fn texts_have_samples_too() {
+    let dir = workplace();
+    let dir = dir.path();
+    let numbers: Vec<String> = (0..2000).map(|i| i.to_string()).collect();
+    std::fs::write(dir.join("text.txt"), numbers.join(" ")).unwrap();
+    train(dir, "pretrain.toml", "texts", &["--set", "samples.prompts=[]", "--set", "max_steps=3"]);
+    let samples = std::fs::read_to_string(dir.join("texts/samples/after.jsonl")).unwrap();
+    let prompts: Vec<Value> =
+        samples.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(prompts.len(), 2);
+    assert_ne!(prompts[0]["prompt"], prompts[1]["prompt"]);
+    assert_eq!(prompts[0]["prompt"].as_str().unwrap().chars().count(), 64);
+}
+
+/// Conversations with a character model: its characters are the template's too; a template that asks for the date.
+#[test]
+fn templates_of_new_models() {
+    let dir = workplace();
+    let dir = dir.path();
+    let rows: String = (0..40)
+        .map(|i| {
+            let (asked, said) = (format!("{i}?"), format!("{}!", i + 1));
+            let messages = serde_json::json!([
+                {"role": "user", "content": asked}, {"role": "assistant", "content": said}
+            ]);
+            serde_json::json!({"messages": messages}).to_string() + "\n"
+        })
+        .collect();
+    std::fs::write(dir.join("talk.jsonl"), rows).unwrap();
+    let template = "{{ strftime_now('%Y') }}\n{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == \
+                    'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% \
+                    endif %}";
+    let text = std::fs::read_to_string(dir.join("sft.toml")).unwrap();
+    let text = text
+        .replace("[model]", &format!("[model]\nchat_template = {}", serde_json::json!(template)))
+        .replace("completions.jsonl", "talk.jsonl");
+    std::fs::write(dir.join("talk.toml"), text).unwrap();
+    let message = error(dir, &["train", "talk.toml", "--run-dir", "talk"]);
+    assert!(message.contains("sample 1") && message.contains("key `date`"), "{message}");
+    let message = error(dir, &["train", "talk.toml", "--set", "date=2026-02-30"]);
+    assert!(message.contains("2026-02-30"), "{message}");
+    train(dir, "talk.toml", "talk", &["--set", "date=2026-11-27", "--set", "max_steps=3"]);
+    let generate = ["generate", "--model", "talk", "--chat", "--prompt", "7?", "--json"];
+    assert!(last_json(&run(dir, &generate))["ids"].is_array());
 }
 
 /// Mistakes are one line that says what, where and what would be right, and leave no directory.
@@ -260,6 +452,15 @@ fn mistakes_are_named() {
         assert!(!dir.join("wrong").exists(), "{sets:?} left a directory");
     };
     check("sft.toml", &["learning_rat=1"], &["learning_rat", "learning_rate"]);
+    check("sft.toml", &["nonsense=1"], &["nonsense", "packing", "learning_rate"]);
+    check("sft.toml", &["learning_rate=0"], &["learning_rate = 0"]);
+    check("sft.toml", &["model.tokenizer=bpe"], &["model.tokenizer", "{ bpe = "]);
+    let huge = ["hidden_size=32768", "num_hidden_layers=4096", "num_attention_heads=32"];
+    let huge = huge.map(|set| format!("model.{set}"));
+    check("sft.toml", &huge.each_ref().map(String::as_str), &["GB"]);
+    check("sft.toml", &["samples.prompts=[\"ÄÖ\"]"], &["'Ä'"]);
+    let gpt2 = ["model.family=gpt2", "rope_scaling={rope_type=\"linear\", factor=2.0}"];
+    check("sft.toml", &gpt2, &["rope_scaling", "gpt2"]);
     check("sft.toml", &["model.hiden_size=8"], &["hiden_size", "hidden_size"]);
     check("dpo.toml", &["bta=1"], &["`bta`", "`beta`"]);
     check("dpo.toml", &["beta=0"], &["beta", "above 0"]);

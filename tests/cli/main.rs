@@ -70,6 +70,22 @@ fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
     SMALL.iter().copied().chain(more.iter().copied()).collect()
 }
 
+/// Runs a script of `tests/python` by the Python that `SKINNER_TEST_PYTHON` names, which has its libraries; without that it
+/// says so and checks nothing.
+#[cfg(feature = "lm")]
+#[expect(clippy::print_stderr, reason = "a test that is passed over must say so")]
+fn python(dir: &Path, script: &str, args: &[&str]) {
+    let Some(python) = std::env::var_os("SKINNER_TEST_PYTHON") else {
+        eprintln!("SKIPPED, {script} was not run: SKINNER_TEST_PYTHON names no Python");
+        return;
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = root.join("tests/python").join(script);
+    let output = Command::new(root.join(python)).arg(script).args(args).current_dir(dir).output();
+    let output = output.unwrap();
+    assert_eq!(stdout(&output).trim(), "ok", "{}", stderr(&output));
+}
+
 /// Every file below `dir`, sorted, relative.
 fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -11,10 +11,13 @@ use crate::config::{Family, ModelConfig};
 use crate::error::LmError;
 use crate::hf_folder::read_json;
 use crate::tensor_file::{Dtype, TensorReader, read_header, write_atomic, write_safetensors};
+use crate::tokenizer::Tokenizer;
 use crate::weights::nearest;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Who trains an adapter writes the tokenizer beside it.
+pub const TOKENIZER: &str = "tokenizer.json";
 /// What PEFT puts before the base model's names.
 const PREFIX: &str = "base_model.model.";
 const MAX_RANK: usize = 1 << 16;
@@ -183,6 +186,27 @@ impl LoraFile {
         });
         write_atomic(&folder.join(CONFIG), format!("{config:#}\n").as_bytes())
     }
+}
+
+/// Fails where an adapter's folder holds a tokenizer that gives the base's tokens other ids.
+///
+/// # Errors
+/// When it does, or cannot be read.
+pub fn check_vocabulary(folder: &Path, base: &Tokenizer) -> Result<(), LmError> {
+    let path = folder.join(TOKENIZER);
+    if !path.is_file() {
+        return Ok(());
+    }
+    let own = Tokenizer::from_file(&path)?;
+    if own.holds(base) {
+        return Ok(());
+    }
+    let (trained, given) = (own.vocab_size(), base.vocab_size());
+    let what = format!(
+        "the adapter was trained with other tokens ({trained}) than the base has ({given}): put it on the model that \
+         it was made for"
+    );
+    Err(LmError::file(&path, what))
 }
 
 /// Fails by name for what changes an adapter's meaning and is not built here.

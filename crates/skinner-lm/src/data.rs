@@ -137,6 +137,25 @@ pub struct LoadCounts {
     pub malformed_pairs: usize,
 }
 
+impl LoadCounts {
+    /// What was left out, in words; nothing where nothing was.
+    pub fn left_out(&self) -> Option<String> {
+        let parts: Vec<String> = [
+            (self.broken_lines, "broken"),
+            (self.identical_pairs, "pairs of the same completion twice"),
+            (self.malformed_pairs, "pairs whose transcripts cannot be understood"),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        let (samples, rows) = (self.samples, self.rows);
+        (!parts.is_empty()).then(|| {
+            format!("{samples} of {rows} rows are samples; left out: {}", parts.join(", "))
+        })
+    }
+}
+
 /// Samples to train and to evaluate on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -205,10 +224,10 @@ impl Sources {
         split: Option<&str>,
         options: remote::Options<'_>,
     ) -> Result<Self, DataError> {
-        let name = path.to_owned();
         if path == "-" {
-            return Ok(Self { name, files: None });
+            return Ok(Self { name: "standard input".to_owned(), files: None });
         }
+        let name = path.to_owned();
         let folder = Path::new(path);
         let splits = split.map_or(EVAL_SPLITS.to_vec(), |split| vec![split]);
         if remote::is_remote(path) {

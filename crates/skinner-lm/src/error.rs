@@ -10,6 +10,9 @@ pub enum LmError {
     /// A model's description cannot be used.
     #[error("model config: {0}")]
     Config(String),
+    /// A key of a recipe has a value that cannot be used.
+    #[error("{0}")]
+    Recipe(String),
     /// The operating system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -113,6 +116,14 @@ pub enum LmError {
     /// A device to compute on is not there, or cannot do what is asked of it.
     #[error("{0}")]
     Device(String),
+    /// A sample of the data cannot be used.
+    #[error("sample {number} of the data: {error}")]
+    Sample {
+        /// Which, from 1; what was left out on reading is not counted.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<LmError>,
+    },
     /// Something is wrong with data to train on.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
@@ -124,6 +135,11 @@ impl LmError {
         path: &'a Path,
     ) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Says of an error which sample it is about, counted from 0 here.
+    pub(crate) fn of_sample(index: usize) -> impl FnOnce(Self) -> Self {
+        move |error| Self::Sample { number: index + 1, error: Box::new(error) }
     }
 
     pub(crate) fn file(path: &Path, what: impl Into<String>) -> Self {

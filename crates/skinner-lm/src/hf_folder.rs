@@ -20,7 +20,11 @@ use crate::weights::transpose;
 pub fn read_config(folder: &Path) -> Result<ModelConfig, LmError> {
     let path = folder.join("config.json");
     let text = fs::read_to_string(&path).map_err(LmError::io("read", &path))?;
-    let mut config = ModelConfig::from_config_json(&text)?;
+    let at = |error| match error {
+        LmError::Config(what) => LmError::file(&path, what),
+        other => other,
+    };
+    let mut config = ModelConfig::from_config_json(&text).map_err(at)?;
     if let Some(generation) = read_json(&folder.join("generation_config.json"))? {
         let ids = match generation.get("eos_token_id") {
             Some(Value::Array(ids)) => ids.clone(),
@@ -43,7 +47,13 @@ pub fn read_config(folder: &Path) -> Result<ModelConfig, LmError> {
 /// # Errors
 /// When a file cannot be read or used.
 pub fn read_tokenizer(folder: &Path) -> Result<Tokenizer, LmError> {
-    let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+    read_tokenizer_file(&folder.join("tokenizer.json"))
+}
+
+/// As [`read_tokenizer`], of a file by another name.
+pub(crate) fn read_tokenizer_file(path: &Path) -> Result<Tokenizer, LmError> {
+    let tokenizer = Tokenizer::from_file(path)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     for name in ["tokenizer_config.json", "special_tokens_map.json"] {
         let path = folder.join(name);
         if let Some(config) = read_json(&path)?

@@ -24,7 +24,7 @@ pub use config::{Family, ModelConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use error::LmError;
 pub use gguf::Gguf;
-pub use load::LoadedModel;
+pub use load::{LoadedModel, RUN_ADAPTER, RUN_MODEL};
 pub use message::Message;
 pub use pretrained::Pretrained;
 pub use source::{KNOWN_MODELS, ResolvedModel, SourceOptions, resolve};

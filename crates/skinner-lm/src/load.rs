@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::adapter::LoraFile;
+use crate::adapter::{LoraFile, check_vocabulary};
 use crate::decoder::{Decoder, LoraConfig, LoraLayout};
 use crate::error::LmError;
 use crate::hf_folder::read_json;
@@ -16,6 +16,10 @@ use crate::tokenizer::Tokenizer;
 pub const RUN_MODEL: &str = "model";
 /// The folder of a run directory that holds the trained adapter.
 pub const RUN_ADAPTER: &str = "adapter";
+/// Adapters on each other at most.
+const MAX_ADAPTERS: usize = 8;
+/// What every run directory has.
+const RUN_INFO: &str = "run.json";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// A model whose weights are in memory.
@@ -50,7 +54,22 @@ impl LoadedModel {
         options: &SourceOptions,
         adapter: Option<&Path>,
     ) -> Result<Self, LmError> {
+        Self::load_below(spec, options, adapter, MAX_ADAPTERS)
+    }
+
+    /// With at most so many adapters, one on the other.
+    fn load_below(
+        spec: &str,
+        options: &SourceOptions,
+        adapter: Option<&Path>,
+        adapters: usize,
+    ) -> Result<Self, LmError> {
         let folder = model_folder(Path::new(spec));
+        if folder.join(RUN_INFO).is_file() && !folder.join("config.json").is_file() {
+            let what = "is a run that has no model yet: it has not finished (`skinner train RECIPE --run-dir DIR \
+                        --resume` goes on with it), or it trained no language model";
+            return Err(LmError::file(&folder, what));
+        }
         let is_adapter = folder.join(ADAPTER_CONFIG).is_file();
         if !is_adapter || folder.join("config.json").is_file() {
             let spec = if folder == Path::new(spec) { spec.to_owned() } else { text_of(&folder)? };
@@ -65,7 +84,20 @@ impl LoadedModel {
                 format!("is an adapter itself, and {} cannot be put on it", adapter.display());
             return Err(LmError::file(&folder, what));
         }
-        let mut model = Self::load_base(&base_of(&folder)?, options)?;
+        let base = base_of(&folder)?;
+        let config = folder.join(ADAPTER_CONFIG);
+        let of_base = |what: String| {
+            LmError::file(&config, format!("`base_model_name_or_path` is {base}: {what}"))
+        };
+        if adapters == 0 {
+            let what = format!("it is on more than {MAX_ADAPTERS} adapters, or on itself");
+            return Err(of_base(what));
+        }
+        let mut model =
+            Self::load_below(&base, options, None, adapters - 1).map_err(|error| match error {
+                LmError::Source(what) => of_base(what),
+                other => other,
+            })?;
         model.merge(&folder)?;
         Ok(model)
     }
@@ -97,6 +129,7 @@ impl LoadedModel {
     /// When it cannot be read or does not fit.
     pub fn merge(&mut self, folder: &Path) -> Result<(), LmError> {
         let file = LoraFile::load(folder, self.decoder.config())?;
+        check_vocabulary(folder, &self.tokenizer)?;
         let mut targets: Vec<String> = file
             .modules
             .keys()
@@ -110,6 +143,7 @@ impl LoadedModel {
             alpha: file.alpha,
             dropout: 0.0,
             target_modules: targets,
+            merge: false,
         };
         let layout = LoraLayout::new(&config, self.decoder.layout())
             .map_err(|error| LmError::file(folder, error.to_string()))?;

@@ -195,10 +195,15 @@ pub fn sha256(path: &Path) -> Result<String, LmError> {
             read => hasher.update(&buffer[..read]),
         }
     }
-    let hexadecimal = |byte: &u8| {
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+/// Bytes, two digits each.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = |byte: &u8| {
         [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
     };
-    Ok(hasher.finalize().iter().flat_map(hexadecimal).collect())
+    bytes.iter().flat_map(digits).collect()
 }
 
 fn check_sha256(path: &Path, found: &str, expected: Option<&str>) -> Result<(), LmError> {

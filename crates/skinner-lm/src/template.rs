@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::error::LmError;
 use crate::message::Message;
@@ -59,9 +59,9 @@ impl ChatTemplate {
         })
     }
 
-    /// The date that templates may ask for by `strftime_now`; without it, asking is an error.
+    /// The date that templates may ask for by `strftime_now`; without it there is no such function.
     pub fn with_date(mut self, date: Date) -> Self {
-        functions::set_date(&mut self.environment, Some(date));
+        functions::set_date(&mut self.environment, date);
         self
     }
 
@@ -214,6 +214,13 @@ fn with_marks(source: &str) -> (String, bool) {
 }
 
 fn template_error(error: &minijinja::Error) -> LmError {
+    let asks_for_date = error.kind() == ErrorKind::UnknownFunction
+        && error.detail().is_some_and(|detail| detail.contains(functions::NOW));
+    if asks_for_date {
+        let what =
+            "asks for today's date, and none is given: in a recipe, the key `date` gives one";
+        return LmError::Template { line: error.line().unwrap_or(0), what: what.into() };
+    }
     let mut what = vec![error.kind().to_string()];
     what.extend(error.detail().map(str::to_owned));
     let mut source = std::error::Error::source(error);

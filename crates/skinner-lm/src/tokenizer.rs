@@ -144,8 +144,18 @@ impl Tokenizer {
         if !self.drops_unknown {
             return Ok(());
         }
+        let special: Vec<String> =
+            self.special.iter().filter_map(|&id| self.inner.id_to_token(id)).collect();
         let mut buffer = [0; 4];
+        let mut known = 0;
         for (offset, character) in text.char_indices() {
+            let rest = &text[offset..];
+            if let Some(token) = special.iter().find(|token| rest.starts_with(token.as_str())) {
+                known = known.max(offset + token.len());
+            }
+            if offset < known {
+                continue;
+            }
             if self.inner.token_to_id(character.encode_utf8(&mut buffer)).is_none() {
                 return Err(LmError::Tokenizer(format!(
                     "{character:?} at byte {offset} is not one of its {} characters: train it on a text \
@@ -155,6 +165,17 @@ impl Tokenizer {
             }
         }
         Ok(())
+    }
+
+    /// As [`Tokenizer::decode`], of what a model drew: it may have more rows than there are tokens, and those have no
+    /// text.
+    ///
+    /// # Errors
+    /// When the library refuses.
+    pub fn decode_drawn(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, LmError> {
+        let is_token = |id: &u32| self.inner.id_to_token(*id).is_some();
+        let known: Vec<u32> = ids.iter().copied().filter(is_token).collect();
+        self.decode(&known, skip_special_tokens)
     }
 
     /// The text of some ids; without the special tokens if asked.
@@ -218,6 +239,12 @@ impl Tokenizer {
     /// The token that fills a batch, written out.
     pub fn pad_token(&self) -> Option<String> {
         self.id_to_token(self.pad?)
+    }
+
+    /// Whether every token of another has the same id here.
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        let own = self.inner.get_vocab(true);
+        other.inner.get_vocab(true).iter().all(|(token, id)| own.get(token) == Some(id))
     }
 
     /// Whether a token steers and is no text.

@@ -14,6 +14,7 @@ pub mod unpaired;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use skinner_core::schedule::LearningRate;
 use skinner_core::{Metrics, SeedSequence};
 use skinner_nn::AdamWConfig;
@@ -22,10 +23,11 @@ use skinner_tasks::curriculum::Curriculum;
 
 use learner::Seconds;
 pub use learner::{Learner, Sequence};
-pub use start::{ModelShape, ModelSource, Start, TokenizerChoice};
+pub use start::{ModelShape, ModelSource, Start, StartTerms, TokenizerChoice};
 
 use crate::data::{DataOrder, Dataset, Truncation};
 use crate::error::LmError;
+use crate::source::hexadecimal;
 use crate::tensor::Machine;
 
 /// Spawn keys below a run's seed: initial weights, adapters, the data's parts, its order, dropout, and the
@@ -124,7 +126,7 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<(), LmError> {
         let check = |ok: bool, key: &str, value: &dyn std::fmt::Display, range: &str| {
             let what = format!("{key} = {value} is out of range: must be {range}");
-            if ok { Ok(()) } else { Err(LmError::Config(what)) }
+            if ok { Ok(()) } else { Err(LmError::Recipe(what)) }
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let share = |x: f64| (0.0..=1.0).contains(&x);
@@ -212,6 +214,9 @@ struct State {
     tokens: u64,
     adam_steps: u32,
     order: DataOrder,
+    /// Of what is trained on, see [`fingerprint`].
+    #[serde(default)]
+    data: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grpo: Option<GrpoState>,
 }
@@ -249,6 +254,8 @@ pub struct Trainer {
     /// What became of the data, in words.
     pub notes: Vec<String>,
     checksum: u64,
+    /// Of what is trained on.
+    fingerprint: String,
     unchanged_loss: Option<f64>,
     constant: bool,
 }
@@ -275,15 +282,19 @@ impl Trainer {
         machine: impl Into<Machine>,
     ) -> Result<Self, LmError> {
         config.validate()?;
-        config.schedule().validate().map_err(|error| LmError::Config(error.to_string()))?;
+        config.schedule().validate().map_err(|error| LmError::Recipe(error.to_string()))?;
         let context = start.decoder.config().max_position_embeddings;
         if config.max_length > context {
-            return Err(LmError::Config(format!(
+            return Err(LmError::Recipe(format!(
                 "max_length = {} is more than the model's context of {context}",
                 config.max_length
             )));
         }
-        let mut notes = Vec::new();
+        let left_out = [("", dataset.train_counts), ("to evaluate on: ", dataset.eval_counts)];
+        let mut notes: Vec<String> = left_out
+            .iter()
+            .filter_map(|(of, counts)| Some(format!("data: {of}{}", counts.left_out()?)))
+            .collect();
         let data = match task {
             Task::Pretrain => Data::Likelihood(likelihood::Data::pretraining(
                 config, &start, dataset, &mut notes,
@@ -330,13 +341,18 @@ impl Trainer {
             }
             if keeps_reference && learner.adapter().is_some() {
                 let beta = grpo.config.beta;
-                return Err(LmError::Config(format!(
+                return Err(LmError::Recipe(format!(
                     "beta = {beta}: with an adapter the divergence is measured from the model below it, which is not \
                      the model after [sft]: leave out [lora], [sft] or beta"
                 )));
             }
         }
         let checksum = learner.checksum();
+        let tasks = match &data {
+            Data::Grpo(data) => data.read_tasks(),
+            _ => vec![],
+        };
+        let fingerprint = fingerprint(&(&dataset.train, tasks))?;
         Ok(Self {
             config: config.clone(),
             learner,
@@ -352,6 +368,7 @@ impl Trainer {
             imitation,
             notes,
             checksum,
+            fingerprint,
             unchanged_loss: None,
             constant: true,
         })
@@ -673,6 +690,7 @@ impl Trainer {
             tokens: self.tokens,
             adam_steps: self.learner.adam_steps(),
             order: self.order.clone(),
+            data: Some(self.fingerprint.clone()),
             grpo: match &self.data {
                 Data::Grpo(data) => Some(GrpoState {
                     imitation: self.imitation.as_ref().map(|imitation| imitation.order.clone()),
@@ -694,10 +712,11 @@ impl Trainer {
     pub fn load(&mut self, state: &[u8]) -> Result<(), LmError> {
         let state: State =
             serde_json::from_slice(state).map_err(|error| LmError::State(error.to_string()))?;
-        if !state.order.fits(self.order.epoch_len()) {
-            let len = self.order.epoch_len();
+        let len = self.order.epoch_len();
+        let same = state.data.is_none_or(|before| before == self.fingerprint);
+        if !same || !state.order.fits(len) {
             return Err(LmError::State(format!(
-                "it belongs to other data than these {len} examples"
+                "it belongs to other data than these {len} examples: put back what the run began with, or begin another"
             )));
         }
         (self.step, self.tokens, self.order) = (state.step, state.tokens, state.order);
@@ -715,6 +734,25 @@ impl Trainer {
         self.constant = false;
         Ok(())
     }
+}
+
+/// The SHA-256 of what is trained on, so that a run does not go on with something else.
+fn fingerprint(data: &impl Serialize) -> Result<String, LmError> {
+    struct Hashed(Sha256);
+    impl std::io::Write for Hashed {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hashed = Hashed(Sha256::new());
+    serde_json::to_writer(&mut hashed, data)
+        .map_err(|error| LmError::State(format!("the data cannot be encoded: {error}")))?;
+    Ok(hexadecimal(&hashed.0.finalize()))
 }
 
 /// What a metric is called that was measured before reinforcement: `eval_accuracy_before`,

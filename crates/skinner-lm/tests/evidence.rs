@@ -4,7 +4,7 @@
 use skinner_core::{Metrics, SeedSequence};
 use skinner_lm::decoder::LoraConfig;
 use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig, worked_examples};
-use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
+use skinner_lm::train::{ModelShape, ModelSource, Start, StartTerms, Task, TrainConfig, Trainer};
 use skinner_tasks::generate::{Addition, Generator};
 
 const THE_SUM: &str = r#"[{"verifier": "math", "label": "sum", "extractors": ["last_number"]}]"#;
@@ -70,7 +70,13 @@ fn new(
         max_position_embeddings: 64,
         ..ModelShape::default()
     };
-    let start = Start::new(&ModelSource::New(shape), None, lora, &data, &root).unwrap();
+    let start = Start::new(
+        &ModelSource::New(shape),
+        StartTerms { lora, ..StartTerms::default() },
+        &data,
+        &root,
+    )
+    .unwrap();
     let task = Task::Grpo(Box::new(task.clone()));
     Trainer::new(config, &task, start, &data, &root, 1).map_err(|error| error.to_string())
 }
@@ -206,8 +212,13 @@ fn what_stops_learning_says_so() {
 
 #[test]
 fn a_reference_after_imitation_needs_all_weights() {
-    let lora =
-        LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, target_modules: vec!["all-linear".into()] };
+    let lora = LoraConfig {
+        rank: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        target_modules: vec!["all-linear".into()],
+        merge: false,
+    };
     let task = task(&GrpoConfig { beta: 0.1, ..GrpoConfig::default() }, THE_SUM, "[]");
     let error = new(&config(), &task, Some(&lora)).err().unwrap();
     assert!(error.contains("beta = 0.1") && error.contains("leave out [lora]"), "{error}");

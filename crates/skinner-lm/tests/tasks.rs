@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use skinner_core::SeedSequence;
 use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig, TaskSource, worked_examples};
-use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
+use skinner_lm::train::{ModelShape, ModelSource, Start, StartTerms, Task, TrainConfig, Trainer};
 use skinner_tasks::data_set::{self, Columns, Format};
 use skinner_tasks::generate::{Addition, Generator, Sizes};
 use skinner_tasks::{RewardConfig, curriculum};
@@ -58,7 +58,7 @@ fn trainer(task: &GrpoTask, threads: usize) -> Result<Trainer, String> {
         max_position_embeddings: 64,
         ..ModelShape::default()
     };
-    let start = Start::new(&ModelSource::New(shape), None, None, &data, &root).unwrap();
+    let start = Start::new(&ModelSource::New(shape), StartTerms::default(), &data, &root).unwrap();
     let task = Task::Grpo(Box::new(task.clone()));
     Trainer::new(&config(), &task, start, &data, &root, threads).map_err(|error| error.to_string())
 }

@@ -75,7 +75,9 @@ fn errors_name_the_line() {
 fn the_date_is_the_callers() {
     let source = "{{ strftime_now('%d %b %Y') }}";
     let error = template(source).render(&[], None, false).unwrap_err().to_string();
-    assert!(error.contains("none was given"), "{error}");
+    assert!(error.contains("none is given"), "{error}");
+    let asks = "{{ strftime_now('%Y') if strftime_now is defined else 'of its own' }}";
+    assert_eq!(template(asks).render(&[], None, false).unwrap(), "of its own");
     let date = Date { year: 2024, month: 7, day: 26 };
     assert_eq!(template(source).with_date(date).render(&[], None, false).unwrap(), "26 Jul 2024");
 }

@@ -8,7 +8,7 @@ use skinner_lm::data::{Content, Dataset, LoadCounts, Packing, Sample};
 use skinner_lm::decoder::LoraConfig;
 use skinner_lm::train::grpo::{GrpoConfig, GrpoTask, MonitorConfig, worked_examples};
 use skinner_lm::train::likelihood::SftConfig;
-use skinner_lm::train::{ModelShape, ModelSource, Start, Task, TrainConfig, Trainer};
+use skinner_lm::train::{ModelShape, ModelSource, Start, StartTerms, Task, TrainConfig, Trainer};
 use skinner_tasks::RewardConfig;
 use skinner_tasks::generate::{Addition, Generator};
 
@@ -35,7 +35,13 @@ fn config() -> TrainConfig {
 }
 
 fn lora() -> LoraConfig {
-    LoraConfig { rank: 4, alpha: 16.0, dropout: 0.1, target_modules: vec!["all-linear".into()] }
+    LoraConfig {
+        rank: 4,
+        alpha: 16.0,
+        dropout: 0.1,
+        target_modules: vec!["all-linear".into()],
+        merge: false,
+    }
 }
 
 fn text(text: impl Into<String>) -> Content {
@@ -77,7 +83,8 @@ fn trainer_with(
 ) -> Trainer {
     let root = SeedSequence::new(7);
     let source = ModelSource::New(shape());
-    let start = Start::new(&source, None, lora, data, &root).unwrap();
+    let start =
+        Start::new(&source, StartTerms { lora, ..StartTerms::default() }, data, &root).unwrap();
     let mut trainer = Trainer::new(config, task, start, data, &root, threads).unwrap();
     assert!(trainer.prepare(&mut |_, _| true));
     trainer
@@ -203,7 +210,8 @@ fn tasks_without_a_verdict_are_named() {
     let bad = |task: GrpoTask| {
         let data = worked_examples(&task, &SeedSequence::new(7)).unwrap();
         let root = SeedSequence::new(7);
-        let start = Start::new(&ModelSource::New(shape()), None, None, &data, &root).unwrap();
+        let start =
+            Start::new(&ModelSource::New(shape()), StartTerms::default(), &data, &root).unwrap();
         let task = Task::Grpo(Box::new(task));
         match Trainer::new(&rl_config(), &task, start, &data, &root, 1) {
             Ok(mut trainer) => trainer.iteration().unwrap_err().to_string(),
@@ -381,7 +389,8 @@ fn resuming_is_exact() {
 fn mistakes_are_named() {
     let error = |config: &TrainConfig, task: &Task, data: &Dataset| {
         let root = SeedSequence::new(7);
-        let start = Start::new(&ModelSource::New(shape()), None, None, data, &root).unwrap();
+        let start =
+            Start::new(&ModelSource::New(shape()), StartTerms::default(), data, &root).unwrap();
         Trainer::new(config, task, start, data, &root, 1).unwrap_err().to_string()
     };
     let long = TrainConfig { max_length: 65, ..config() };

@@ -205,16 +205,20 @@ fn describe(
 ) -> RecipeError {
     let origin = origin.to_owned();
     if let Some((key, known)) = unknown_field(message) {
-        let mut candidates: Vec<&str> = known.iter().map(String::as_str).collect();
-        candidates.extend(also_known);
-        return RecipeError::UnknownKey {
-            nearest: nearest(&key, &candidates),
-            key: join_key(path, &key),
-            origin,
-            known,
-        };
+        let full = join_key(path, &key);
+        let mut candidates = known;
+        if full == key {
+            candidates.extend(also_known.iter().map(|&known| known.to_owned()));
+        }
+        let nearest = nearest(&key, &candidates);
+        return RecipeError::UnknownKey { nearest, key: full, origin, known: candidates };
     }
-    let Some(value) = look_up(root, path).filter(|_| path != ".") else {
+    // The path of a choice that is no value of its own ends in its name.
+    let path = path
+        .rmatch_indices('.')
+        .map(|(end, _)| &path[..end])
+        .fold(path, |path, shorter| if look_up(root, path).is_some() { path } else { shorter });
+    let Some(value) = look_up(root, path).filter(|_| path != "." && !path.is_empty()) else {
         return RecipeError::Other { origin, what: message.to_owned() };
     };
     match message.split_once(", expected ") {
@@ -222,7 +226,12 @@ fn describe(
             origin,
             key: path.to_owned(),
             value: short(value),
-            expected: expected_words(expected),
+            expected: match expected {
+                "newtype variant" => {
+                    format!("a value with it, as in {{ {} = … }}", plain_text(value))
+                }
+                other => expected_words(other),
+            },
         },
         None if value.is_table() => {
             RecipeError::Other { origin, what: format!("{message} in `{path}`") }
@@ -259,6 +268,11 @@ fn look_up<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
         };
     }
     Some(value)
+}
+
+/// A text without its quotes.
+fn plain_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| short(value), str::to_owned)
 }
 
 /// Rust's names of types in the words of TOML.

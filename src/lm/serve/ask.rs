@@ -207,17 +207,32 @@ impl Ask {
         if let Some(name) = fields.take::<String>("model", "a text")? {
             server.check_name(&name)?;
         }
-        let n = fields.count("n", MAX_CHOICES)?.unwrap_or(1);
+        // The completions of a prompt are decoded together.
+        let most = MAX_CHOICES.min(server.max_batch as usize);
+        let n = fields.count("n", most)?.unwrap_or(1);
         if n == 0 {
-            return Err(Refusal::bad(
-                "n",
-                format!("n is 0, must be an integer from 1 to {MAX_CHOICES}"),
-            ));
+            return Err(Refusal::bad("n", format!("n is 0, must be an integer from 1 to {most}")));
         }
         let stream = fields.flag("stream")?;
         let mut options: Map<String, Value> =
             fields.take("stream_options", "an object")?.unwrap_or_default();
-        let include_usage = options.remove("include_usage") == Some(Value::Bool(true));
+        let include_usage = match options.remove("include_usage") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(wanted)) => wanted,
+            Some(other) => {
+                let what =
+                    format!("stream_options.include_usage is {other}, must be true or false");
+                return Err(Refusal::bad("stream_options", what));
+            }
+        };
+        if let Some(key) = options.keys().next() {
+            let what = format!("stream_options.{key} is not known; include_usage is");
+            return Err(Refusal::bad("stream_options", what));
+        }
+        if include_usage && !stream {
+            let what = "stream_options.include_usage needs stream to be true";
+            return Err(Refusal::bad("stream_options", what));
+        }
         let log_probs = match format {
             Format::Text => fields.count("logprobs", MAX_ALTERNATIVES)?,
             Format::Chat => {
@@ -270,7 +285,7 @@ impl Ask {
             prompts,
             n,
             stream,
-            include_usage: include_usage && stream,
+            include_usage,
             log_probs,
             token_ids,
             echo,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::super::python;
 use super::{args, generated, numbers, run, skinner, tokenizer, with_model};
 
 pub(super) struct Server {
@@ -176,6 +177,33 @@ fn answers_are_those_of_generate() {
     assert_eq!(told.sum::<usize>(), ids.len());
 }
 
+/// OpenAI's own client is content.
+#[test]
+fn the_openai_client() {
+    let dir = with_model();
+    let server = Server::start(dir.path(), &["--name", "mine"]);
+    python(dir.path(), "openai_client.py", &[&format!("http://{}", server.address)]);
+}
+
+/// Who has not sent a whole request does not keep the server from ending.
+#[cfg(unix)]
+#[test]
+fn half_a_request_does_not_hold_it_up() {
+    let dir = with_model();
+    let mut server = Server::start(dir.path(), &[]);
+    let mut half = TcpStream::connect(server.address).unwrap();
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{";
+    half.write_all(head.as_bytes()).unwrap();
+    server.get("/health");
+    let id = server.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let asked = Instant::now();
+    while server.child.try_wait().unwrap().is_none() {
+        assert!(asked.elapsed() < Duration::from_secs(30), "it still waits");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn texts_tokens_and_echoes() {
     let dir = with_model();
@@ -260,6 +288,9 @@ fn what_is_refused_says_so() {
         (json!({"top_p": 0}), "top_p", "top_p = 0"),
         (json!({"n": 0}), "n", "n is 0"),
         (json!({"n": 1000}), "n", "n is 1000"),
+        (json!({"n": 65}), "n", "from 0 to 64"),
+        (json!({"stream_options": {"include_usage": true}}), "stream_options", "needs stream"),
+        (json!({"stream": true, "stream_options": {"x": 1}}), "stream_options", "stream_options.x"),
         (json!({"max_tokens": 0}), "max_tokens", "at least 1"),
         (json!({"top_logprobs": 2}), "top_logprobs", "needs logprobs"),
         (json!({"stop": [1]}), "stop", "a text or a list of texts"),
@@ -451,7 +482,7 @@ fn requests_are_decoded_together() {
 fn who_goes_away_is_not_waited_for() {
     let dir = with_model();
     // One prompt of many at a time, and each completion as long as the context: minutes of work.
-    let server = Server::start(dir.path(), &["--max-batch", "1"]);
+    let server = Server::start(dir.path(), &["--max-batch", "64"]);
     let until = |is_reached: &dyn Fn(&Value) -> bool| {
         let start = Instant::now();
         loop {
@@ -467,7 +498,7 @@ fn who_goes_away_is_not_waited_for() {
     for stream in [true, false] {
         let body = json!({
             "prompt": vec!["The"; 1000],
-            "n": 128,
+            "n": 64,
             "max_tokens": 90,
             "ignore_eos": true,
             "stream": stream,

@@ -4,7 +4,7 @@
 //! texts or lists of messages, all of one kind in a row.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::error::{DataError, Place};
 use super::read::Row;
@@ -218,7 +218,7 @@ impl<'a> Columns<'a> {
             return Err(DataError::broken(self.place(), what));
         }
         let message = |(i, value): (usize, &Value)| {
-            message(value).map_err(|what| {
+            Message::try_from(value.clone()).map_err(|what| {
                 let what = format!("column `{name}`, message {}: {what}", i + 1);
                 DataError::broken(self.place(), what)
             })
@@ -267,34 +267,6 @@ impl<'a> Columns<'a> {
         }
         Ok(Outcome::Sample(Sample::Preference { prompt, chosen, rejected }))
     }
-}
-
-/// A message out of JSON. Its content may be a list of text parts.
-fn message(value: &Value) -> Result<Message, String> {
-    let Some(object) = value.as_object() else {
-        return Err("must be an object with `role` and `content`".to_owned());
-    };
-    let mut extra: Map<String, Value> = object.clone();
-    let role = match extra.remove("role") {
-        Some(Value::String(role)) if !role.is_empty() => role,
-        Some(other) => return Err(format!("`role` is {other}, must be a name such as \"user\"")),
-        None => return Err("has no `role`".to_owned()),
-    };
-    let content = match extra.remove("content") {
-        Some(Value::String(text)) => text,
-        // A call of a tool may say nothing.
-        None | Some(Value::Null) if extra.contains_key("tool_calls") => String::new(),
-        Some(Value::Array(parts)) => {
-            let text = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
-            let texts: Option<Vec<String>> = parts.iter().map(text).collect();
-            texts.ok_or("`content` has parts that are not text")?.concat()
-        }
-        None => return Err("has no `content`".to_owned()),
-        Some(_) => return Err("`content` must be a string".to_owned()),
-    };
-    // Columnar files fill absent fields with null.
-    extra.retain(|_, value| !value.is_null());
-    Ok(Message { role, content, extra })
 }
 
 /// Takes the common beginning of two transcripts as their prompt. Of texts a space before the first

@@ -1,11 +1,12 @@
 //! Samples: what rows of a data set mean.
 
+use serde::Serialize;
 use serde_json::Value;
 
 pub use crate::message::Message;
 
 /// A text, or messages that a chat template turns into one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Content {
     /// Plain text.
     Text(String),
@@ -24,7 +25,7 @@ impl Content {
 }
 
 /// One sample of a data set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Sample {
     /// A conversation, and the tools that it may call.
     Messages {

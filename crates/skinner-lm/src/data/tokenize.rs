@@ -60,8 +60,8 @@ impl Tokenize<'_> {
     pub fn examples(&self, samples: &[Sample]) -> Result<(Vec<Example>, TokenizeCounts), LmError> {
         let mut counts = TokenizeCounts::default();
         let mut examples = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let example = self.example(sample)?;
+        for (i, sample) in samples.iter().enumerate() {
+            let example = self.example(sample).map_err(LmError::of_sample(i))?;
             let cut = self.truncation.apply([example], self.max_length, &mut counts);
             examples.extend(cut.into_iter().flatten());
         }
@@ -76,11 +76,8 @@ impl Tokenize<'_> {
     pub fn pairs(&self, samples: &[Sample]) -> Result<(Vec<PairExample>, TokenizeCounts), LmError> {
         let mut counts = TokenizeCounts::default();
         let mut pairs = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let Sample::Preference { prompt, chosen, rejected } = sample else {
-                return Err(unfit(sample, "preference: `prompt`, `chosen`, `rejected`"));
-            };
-            let sides = [self.completion(prompt, chosen)?, self.completion(prompt, rejected)?];
+        for (i, sample) in samples.iter().enumerate() {
+            let sides = self.sides(sample).map_err(LmError::of_sample(i))?;
             let cut = self.truncation.apply(sides, self.max_length, &mut counts);
             pairs.extend(cut.map(|[chosen, rejected]| PairExample { chosen, rejected }));
         }
@@ -98,24 +95,35 @@ impl Tokenize<'_> {
     ) -> Result<(Vec<UnpairedExample>, TokenizeCounts), LmError> {
         let mut counts = TokenizeCounts::default();
         let mut examples = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let judged = match sample {
-                Sample::Unpaired { prompt, completion, label } => {
-                    vec![(prompt, completion, *label)]
-                }
-                Sample::Preference { prompt, chosen, rejected } => {
-                    vec![(prompt, chosen, true), (prompt, rejected, false)]
-                }
-                _ => return Err(unfit(sample, "unpaired: `prompt`, `completion`, `label`")),
-            };
-            for (prompt, completion, label) in judged {
-                let example = self.completion(prompt, completion)?;
+        for (i, sample) in samples.iter().enumerate() {
+            for (example, label) in self.judged(sample).map_err(LmError::of_sample(i))? {
                 let cut = self.truncation.apply([example], self.max_length, &mut counts);
                 examples.extend(cut.map(|[example]| UnpairedExample { example, label }));
             }
         }
         self.some_left(&counts)?;
         Ok((examples, counts))
+    }
+
+    /// The chosen and the rejected side of a preference.
+    fn sides(&self, sample: &Sample) -> Result<[Example; 2], LmError> {
+        let Sample::Preference { prompt, chosen, rejected } = sample else {
+            return Err(unfit(sample, "preference: `prompt`, `chosen`, `rejected`"));
+        };
+        Ok([self.completion(prompt, chosen)?, self.completion(prompt, rejected)?])
+    }
+
+    /// What a sample says is good and bad.
+    fn judged(&self, sample: &Sample) -> Result<Vec<(Example, bool)>, LmError> {
+        let (prompt, completions) = match sample {
+            Sample::Unpaired { prompt, completion, label } => (prompt, vec![(completion, *label)]),
+            Sample::Preference { prompt, chosen, rejected } => {
+                (prompt, vec![(chosen, true), (rejected, false)])
+            }
+            _ => return Err(unfit(sample, "unpaired: `prompt`, `completion`, `label`")),
+        };
+        let judge = |(completion, label)| Ok((self.completion(prompt, completion)?, label));
+        completions.into_iter().map(judge).collect()
     }
 
     /// All samples as one stream of tokens to pretrain on, each followed by the end-of-text token
@@ -125,8 +133,8 @@ impl Tokenize<'_> {
     /// As [`Tokenize::examples`]; [`DataError::NoTargets`] if there are not two tokens.
     pub fn stream(&self, samples: &[Sample]) -> Result<Vec<u32>, LmError> {
         let mut stream = Vec::new();
-        for sample in samples {
-            stream.extend(self.whole(sample)?);
+        for (i, sample) in samples.iter().enumerate() {
+            stream.extend(self.whole(sample).map_err(LmError::of_sample(i))?);
         }
         if stream.len() < 2 {
             let what = format!("the texts have {} tokens in all", stream.len());
@@ -220,7 +228,7 @@ impl Tokenize<'_> {
             }
             _ => {
                 let what = "prompt and completion must both be strings or both be messages";
-                return Err(DataError::file("a sample", what).into());
+                return Err(LmError::Recipe(what.into()));
             }
         };
         Ok(Example::of_completion(&parts.prompt, &parts.completion))
@@ -310,8 +318,7 @@ fn some(tools: &[Value]) -> Option<&[Value]> {
 }
 
 fn unfit(sample: &Sample, wanted: &str) -> LmError {
-    let what = format!("is of kind {}, must be {wanted}", sample.kind());
-    DataError::file("a sample", what).into()
+    LmError::Recipe(format!("it is of kind {}, must be {wanted}", sample.kind()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ pub struct LoraConfig {
     /// Last parts of the modules' names, for example `q_proj`; or `all-linear`.
     #[serde(default = "all_linear")]
     pub target_modules: Vec<String>,
+    /// Whether the model with the adapter added is written too, beside the adapter.
+    #[serde(default)]
+    pub merge: bool,
 }
 
 fn all_linear() -> Vec<String> {
@@ -47,16 +50,16 @@ impl LoraLayout {
     pub fn new(config: &LoraConfig, layout: &Layout) -> Result<Self, LmError> {
         let rank = config.rank;
         if !(1..=65536).contains(&rank) {
-            return Err(LmError::Config(format!("lora.rank is {rank}, must be 1 to 65536")));
+            return Err(LmError::Recipe(format!("lora.rank is {rank}, must be 1 to 65536")));
         }
         if !(0.0..1.0).contains(&config.dropout) {
             let dropout = config.dropout;
             let what = format!("lora.dropout is {dropout}, must be at least 0 and below 1");
-            return Err(LmError::Config(what));
+            return Err(LmError::Recipe(what));
         }
         if !(config.alpha.is_finite() && config.alpha > 0.0) {
             let what = format!("lora.alpha is {}, must be above 0", config.alpha);
-            return Err(LmError::Config(what));
+            return Err(LmError::Recipe(what));
         }
         let modules = layout.modules();
         let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
@@ -65,7 +68,7 @@ impl LoraLayout {
                 let mut known: Vec<String> = modules.iter().map(|(name, ..)| last(name)).collect();
                 known.sort();
                 known.dedup();
-                return Err(LmError::Config(format!(
+                return Err(LmError::Recipe(format!(
                     "lora.target_modules names `{target}`; this model has {} (or `all-linear`)",
                     known.join(", ")
                 )));
@@ -89,7 +92,7 @@ impl LoraLayout {
         }
         if tensors.is_empty() {
             let what = "lora.target_modules is empty: nothing would be trained".to_owned();
-            return Err(LmError::Config(what));
+            return Err(LmError::Recipe(what));
         }
         let scale = (config.alpha / rank as f64) as f32;
         Ok(Self { tensors, at, len, rank, scale, dropout: config.dropout as f32 })

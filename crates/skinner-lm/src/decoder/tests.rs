@@ -222,6 +222,7 @@ fn gradients_of_adapters_are_slopes() {
             alpha: 5.0,
             dropout: 0.25,
             target_modules: vec!["all-linear".into()],
+            merge: false,
         };
         let layout = LoraLayout::new(&lora, decoder.layout()).unwrap();
         let mut rng = Rng::new(4);
@@ -339,6 +340,7 @@ fn merged_adapters_compute_the_same() {
         alpha: 4.0,
         dropout: 0.0,
         target_modules: vec!["q_proj".into(), "down_proj".into()],
+        merge: false,
     };
     let layout = LoraLayout::new(&lora, decoder.layout()).unwrap();
     let mut rng = Rng::new(4);
@@ -367,8 +369,13 @@ fn bad_adapters_say_so() {
         let error = LoraLayout::new(&lora, &layout).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    let good =
-        LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, target_modules: vec!["q_proj".into()] };
+    let good = LoraConfig {
+        rank: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        target_modules: vec!["q_proj".into()],
+        merge: false,
+    };
     check(LoraConfig { rank: 0, ..good.clone() }, "rank is 0");
     check(LoraConfig { dropout: 1.0, ..good.clone() }, "dropout is 1");
     let target_modules = vec!["c_attn".into()];

@@ -115,7 +115,7 @@ fn packed_weights_are_as_good() {
 fn adapters_are_used() {
     let (decoder, params) = lively(Family::Llama);
     let target_modules = vec!["q_proj".into(), "v_proj".into(), "down_proj".into()];
-    let config = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
+    let config = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules, merge: false };
     let layout = LoraLayout::new(&config, decoder.layout()).unwrap();
     let mut rng = Rng::new(4);
     let adapter: Vec<f32> = (0..layout.num_params()).map(|_| 0.2 * rng.normal() as f32).collect();

@@ -70,7 +70,7 @@ fn parse(requirement: &str) -> Result<(&str, &str), LmError> {
     }
 }
 
-/// The model in a folder of the cache, if the folder is whole.
+/// The model in a folder of the cache, if every file there is as it was unpacked.
 fn cached(
     folder: &Path,
     source: &str,
@@ -78,8 +78,10 @@ fn cached(
 ) -> Result<Option<ResolvedModel>, LmError> {
     let Ok(text) = fs::read_to_string(folder.join(RECORD)) else { return Ok(None) };
     let Ok(record) = serde_json::from_str::<Record>(&text) else { return Ok(None) };
-    let whole = record.files.iter().all(|(name, (size, _))| {
-        fs::metadata(folder.join(name)).is_ok_and(|metadata| metadata.len() == *size)
+    let whole = record.files.iter().all(|(name, (size, sha))| {
+        let path = folder.join(name);
+        fs::metadata(&path).is_ok_and(|metadata| metadata.len() == *size)
+            && sha256(&path).is_ok_and(|found| found == *sha)
     });
     if !whole {
         return Ok(None);

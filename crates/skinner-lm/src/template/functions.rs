@@ -1,5 +1,7 @@
 //! What `transformers` adds to Jinja for chat templates.
 
+use std::str::FromStr;
+
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value};
 use serde_json::Value as Json;
@@ -13,6 +15,26 @@ pub struct Date {
     pub month: u8,
     /// From 1.
     pub day: u8,
+}
+
+impl FromStr for Date {
+    type Err = String;
+
+    /// A day as in `2026-11-27`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let part = |range: std::ops::Range<usize>| -> Option<u16> {
+            let digits = text.get(range)?;
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+        };
+        let date = || {
+            let (year, month, day) = (part(0..4)?, part(5..7)? as u8, part(8..10)? as u8);
+            let shaped = text.len() == 10 && &text[4..5] == "-" && &text[7..8] == "-";
+            let date = Self { year, month, day };
+            (shaped && (1..=12).contains(&month) && (1..=date.days_of_month()).contains(&day))
+                .then_some(date)
+        };
+        date().ok_or_else(|| format!("`{text}` must be a day such as 2026-11-27"))
+    }
 }
 
 const MONTHS: [&str; 12] = [
@@ -33,13 +55,24 @@ const DAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 impl Date {
+    fn is_in_leap_year(self) -> bool {
+        let year = self.year;
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    }
+
+    fn days_of_month(self) -> u8 {
+        match self.month {
+            2 => 28 + u8::from(self.is_in_leap_year()),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        }
+    }
+
     /// Days from 1 January.
     fn day_of_year(self) -> u32 {
         const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-        let year = u32::from(self.year);
-        let leap =
-            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        BEFORE[self.month() - 1] + u32::from(self.day) + u32::from(leap && self.month > 2)
+        let leap = self.is_in_leap_year() && self.month > 2;
+        BEFORE[self.month() - 1] + u32::from(self.day) + u32::from(leap)
     }
 
     fn month(self) -> usize {
@@ -101,15 +134,13 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_function("raise_exception", |what: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, what))
     });
-    set_date(environment, None);
 }
 
-pub(super) fn set_date(environment: &mut Environment<'static>, date: Option<Date>) {
-    environment.add_function("strftime_now", move |pattern: String| -> Result<String, Error> {
-        let date = date.ok_or_else(|| {
-            let what = "the template asks for today's date, and none was given";
-            Error::new(ErrorKind::InvalidOperation, what)
-        })?;
+/// The function that writes today's date. Templates that ask whether it is there know a day of their own without it.
+pub(super) const NOW: &str = "strftime_now";
+
+pub(super) fn set_date(environment: &mut Environment<'static>, date: Date) {
+    environment.add_function(NOW, move |pattern: String| -> Result<String, Error> {
         date.format(&pattern).map_err(|what| Error::new(ErrorKind::InvalidOperation, what))
     });
 }
@@ -238,5 +269,10 @@ mod tests {
         let date = Date { year: 2000, month: 1, day: 1 };
         assert_eq!(date.format("%a %Y-%m-%d %H:%M").unwrap(), "Sat 2000-01-01 00:00");
         assert!(date.format("%Q").unwrap_err().contains("%Q"));
+        assert_eq!("2000-01-01".parse(), Ok(date));
+        assert_eq!("2024-02-29".parse(), Ok(Date { year: 2024, month: 2, day: 29 }));
+        for wrong in ["2023-02-29", "2024-13-01", "2024-1-1", "today", "2024/01/01", "+024-01-01"] {
+            assert!(wrong.parse::<Date>().unwrap_err().contains("2026-11-27"), "{wrong}");
+        }
     }
 }

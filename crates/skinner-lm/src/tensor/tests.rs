@@ -81,7 +81,7 @@ fn ids(n: usize, seed: u64) -> Vec<u32> {
 }
 
 fn lora(dropout: f64, target: &str) -> LoraConfig {
-    LoraConfig { rank: 3, alpha: 5.0, dropout, target_modules: vec![target.into()] }
+    LoraConfig { rank: 3, alpha: 5.0, dropout, target_modules: vec![target.into()], merge: false }
 }
 
 /// What is run on both: a batch, and coefficients of its log-probabilities and entropies.

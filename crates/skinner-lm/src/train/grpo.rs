@@ -83,7 +83,7 @@ impl Graders {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn bad_reward(error: RewardError) -> LmError {
-    LmError::Config(error.to_string())
+    LmError::Recipe(error.to_string())
 }
 
 /// Worked examples, by the tasks' teacher or the data set: what a model imitates before it is rewarded. Where nothing
@@ -101,7 +101,7 @@ pub fn worked_examples(grpo: &GrpoTask, root: &SeedSequence) -> Result<Dataset, 
         // Of a generator these are other tasks than those that completions are drawn of.
         let index = if let Tasks::Made { .. } = tasks { u32::MAX - i } else { i };
         let Some(task) = tasks.train(&root.child(TRAIN), index as usize) else {
-            return Err(LmError::Config("task: it has no tasks to train on".into()));
+            return Err(LmError::Recipe("task: it has no tasks to train on".into()));
         };
         let mut rng = root.child(TEACHER).child(i).rng();
         let worked = match tasks.worked(&task, &mut rng) {
@@ -110,7 +110,7 @@ pub fn worked_examples(grpo: &GrpoTask, root: &SeedSequence) -> Result<Dataset, 
             None => {
                 let what =
                     "these tasks have no teacher and no worked solutions that could be imitated";
-                return Err(LmError::Config(format!("sft: {what}")));
+                return Err(LmError::Recipe(format!("sft: {what}")));
             }
         };
         train.push(example(&task, worked)?);
@@ -142,7 +142,7 @@ fn prompt(task: &Exercise) -> Result<Content, LmError> {
         return Ok(Content::Text(text.to_owned()));
     }
     let messages: Vec<Message> = serde_json::from_value(task.prompt.clone()).map_err(|error| {
-        LmError::Config(format!("task: a prompt is neither text nor messages: {error}"))
+        LmError::Recipe(format!("task: a prompt is neither text nor messages: {error}"))
     })?;
     Ok(Content::Messages(messages))
 }
@@ -155,7 +155,7 @@ impl Data {
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
         grpo.validate()?;
-        let of_monitor = |error| LmError::Config(format!("monitor: {error}"));
+        let of_monitor = |error| LmError::Recipe(format!("monitor: {error}"));
         let watched = &grpo.monitor.reward;
         let held_out = (!watched.is_empty()).then(|| Grader::new("monitor", watched));
         let graders = Graders {
@@ -188,7 +188,7 @@ impl Data {
                 }
                 Self::graded_by(graders, &task, start, root, notes)
             };
-            let named = |error| LmError::Config(format!("eval_task {:?}: {error}", other.label));
+            let named = |error| LmError::Recipe(format!("eval_task {:?}: {error}", other.label));
             Ok((other.label.clone(), data().map_err(named)?))
         });
         let elsewhere = elsewhere.collect::<Result<_, LmError>>()?;
@@ -209,6 +209,11 @@ impl Data {
             beta: grpo.config.beta,
             traces: String::new(),
         })
+    }
+
+    /// The tasks of a data set; of a generator, which makes them, none.
+    pub(super) fn read_tasks(&self) -> Vec<&Exercise> {
+        self.source.read()
     }
 
     /// Tasks of an epoch; a generator makes as many as are asked for.

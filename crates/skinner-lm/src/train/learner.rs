@@ -73,7 +73,7 @@ impl Learner {
         let Start { decoder, params, lora, tokenizer, template, provenance } = start;
         let trained = lora.as_ref().map_or(params.len(), |(_, layout, _)| layout.num_params());
         if trained == 0 {
-            return Err(LmError::Config("there are no parameters to train".into()));
+            return Err(LmError::Recipe("there are no parameters to train".into()));
         }
         let (lora, adapter) = match lora {
             Some((config, layout, values)) => (Some((config, layout)), Some(values)),
@@ -147,7 +147,7 @@ impl Learner {
     /// The weights with the adapter, if there is one, added.
     pub fn merged(&self) -> std::borrow::Cow<'_, [f32]> {
         match self.adapter() {
-            None => self.params().into(),
+            None => self.values().into(),
             Some((_, layout, adapter)) => {
                 let mut merged = self.params().to_vec();
                 layout.merge(adapter, self.decoder.layout(), &mut merged);

@@ -93,7 +93,7 @@ impl Data {
         dataset: &Dataset,
         notes: &mut Vec<String>,
     ) -> Result<Self, LmError> {
-        objective.validate().map_err(|error| LmError::Config(error.to_string()))?;
+        objective.validate().map_err(|error| LmError::Recipe(error.to_string()))?;
         let tokenize = tokenize(config, start, LossOn::Completion);
         let [train, eval] = both(dataset, notes, |samples| tokenize.pairs(samples))?;
         Ok(Self {

@@ -211,18 +211,18 @@ impl GrpoTask {
     pub fn validate(&self) -> Result<(), LmError> {
         self.config.validate()?;
         self.monitor.validate()?;
-        let invalid = |what: &str, error: String| LmError::Config(format!("{what}: {error}"));
+        let invalid = |what: &str, error: String| LmError::Recipe(format!("{what}: {error}"));
         self.task.validate()?;
         if let Some(sft) = &self.sft {
             sft.validate().map_err(|error| invalid("sft", error.to_string()))?;
         }
         if self.config.imitate_only && self.sft.is_none() {
-            return Err(LmError::Config("imitate_only = true: there is no [sft] to do it".into()));
+            return Err(LmError::Recipe("imitate_only = true: there is no [sft] to do it".into()));
         }
         for (i, other) in self.eval_task.iter().enumerate() {
             let known = self.eval_task[..i].iter().any(|before| before.label == other.label);
             if known || other.label.is_empty() || other.label.contains('/') {
-                return Err(LmError::Config(format!(
+                return Err(LmError::Recipe(format!(
                     "eval_task.label = {:?}: must be a text without `/`, each another",
                     other.label
                 )));
@@ -236,7 +236,7 @@ impl GrpoConfig {
     fn validate(&self) -> Result<(), LmError> {
         let check = |ok: bool, key: &str, value: &dyn std::fmt::Display, range: &str| {
             let what = format!("{key} = {value} is out of range: must be {range}");
-            if ok { Ok(()) } else { Err(LmError::Config(what)) }
+            if ok { Ok(()) } else { Err(LmError::Recipe(what)) }
         };
         let count = |key: &str, value: usize, least: usize| {
             let range = format!("{least} to 2^20");

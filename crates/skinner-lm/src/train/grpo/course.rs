@@ -19,7 +19,7 @@ pub(super) struct Course {
 }
 
 fn invalid(error: &dyn Display) -> LmError {
-    LmError::Config(format!("curriculum: {error}"))
+    LmError::Recipe(format!("curriculum: {error}"))
 }
 
 impl Course {

@@ -61,7 +61,7 @@ impl MonitorConfig {
     pub fn validate(&self) -> Result<(), LmError> {
         let check = |ok: bool, key: &str, value: &dyn std::fmt::Display, range: &str| {
             let what = format!("monitor.{key} = {value} is out of range: must be {range}");
-            if ok { Ok(()) } else { Err(LmError::Config(what)) }
+            if ok { Ok(()) } else { Err(LmError::Recipe(what)) }
         };
         check((1..=1 << 20).contains(&self.window), "window", &self.window, "1 to 2^20")?;
         check(self.patience <= 1 << 20, "patience", &self.patience, "0 to 2^20")?;

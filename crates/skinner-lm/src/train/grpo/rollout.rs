@@ -97,7 +97,7 @@ impl Data {
         let ids = tokenize.prompt(&prompt(task)?)?;
         let context = learner.decoder().config().max_position_embeddings;
         has_room(ids.len(), self.task.config.max_completion_length, context)
-            .map_err(LmError::Config)?;
+            .map_err(LmError::Recipe)?;
         Ok(ids)
     }
 
@@ -114,7 +114,7 @@ impl Data {
         let stop = Stop { ids, max_new_tokens, ..Stop::default() };
         let all = learner.generate(requests, sampling, &stop)?;
         let text = |completion: Completion| {
-            let text = learner.tokenizer.decode(&completion.ids, true)?;
+            let text = learner.tokenizer.decode_drawn(&completion.ids, true)?;
             Ok((completion, text))
         };
         all.into_iter().map(|group| group.into_iter().map(text).collect()).collect()
@@ -166,7 +166,7 @@ impl Data {
                 course.draw(&self.source, &stream).map(|(level, task)| (Some(level), task))
             }
         };
-        drawn.ok_or_else(|| LmError::Config("task: it has no tasks to train on".into()))
+        drawn.ok_or_else(|| LmError::Recipe("task: it has no tasks to train on".into()))
     }
 
     /// Tells the curriculum how well its levels were done.

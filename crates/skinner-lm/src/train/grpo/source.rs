@@ -56,7 +56,7 @@ pub(super) enum Tasks {
 }
 
 fn invalid(error: &dyn Display) -> LmError {
-    LmError::Config(format!("task: {error}"))
+    LmError::Recipe(format!("task: {error}"))
 }
 
 impl TaskSource {
@@ -146,6 +146,14 @@ impl Tasks {
         }
     }
 
+    /// The tasks to train on, where they were read.
+    pub fn read(&self) -> Vec<&Exercise> {
+        match self {
+            Self::Made { .. } => vec![],
+            Self::Read(data) => data.train.iter().map(|item| &item.1).collect(),
+        }
+    }
+
     /// How many levels a curriculum has: the sizes of a generator, or each row.
     pub fn levels(&self, config: &GrpoConfig) -> usize {
         match self {
@@ -177,7 +185,7 @@ impl Tasks {
         match self {
             Self::Made { generator, .. } => generator
                 .held_out(root, count)
-                .map_err(|error| LmError::Config(format!("eval_items: {error}"))),
+                .map_err(|error| LmError::Recipe(format!("eval_items: {error}"))),
             Self::Read(data) => {
                 Ok(data.eval.iter().take(count).map(|item| item.1.clone()).collect())
             }
