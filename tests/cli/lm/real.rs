@@ -1,6 +1,8 @@
 //! The real model, against what PyTorch says of it.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use skinner_lm::{SourceOptions, resolve};
 
 use super::{args, last_json, numbers, run};
@@ -57,5 +59,47 @@ fn texts_ids_and_log_probs_are_pytorchs() {
             assert_eq!(generated["ids"], case["greedy_ids"]);
             assert_eq!(generated["text"], case["greedy_text"]);
         }
+    }
+}
+
+/// The recipes that are there to be tried: they move in two steps, and their adapters are used.
+#[test]
+fn the_tiny_recipes_train() {
+    if !is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    for (recipe, set) in
+        [("sft-smollm2-gsm8k-tiny", "gsm8k"), ("dpo-smollm2-hh-tiny", "hh-harmless")]
+    {
+        let path = format!("data.path={}", data.join(set).display());
+        let sets = [
+            &path,
+            "max_steps=2",
+            "data.max_eval_samples=2",
+            "eval.every=1",
+            "samples.max_new_tokens=4",
+        ];
+        let mut args = vec!["train", recipe, "--json", "--run-dir", recipe];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        let result = last_json(&run(dir.path(), &args));
+        let metrics =
+            std::fs::read_to_string(dir.path().join(recipe).join("metrics.jsonl")).unwrap();
+        let losses: Vec<f64> = metrics
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["eval_loss"].as_f64())
+            .collect();
+        // Two pairs say nothing of preferences but that the policy has left the reference.
+        let learned = match set {
+            "gsm8k" => losses.first() > losses.last(),
+            _ => losses[0] == std::f64::consts::LN_2 && losses.last() != losses.first(),
+        };
+        assert!(learned, "{recipe}: {losses:?}");
+        assert_eq!(result["warnings"], json!([]));
+        let more = ["--max-new-tokens", "2", "--temperature", "0", "--json"];
+        let generate = ["generate", "--model", recipe, "--chat", "--prompt", "Hello"];
+        let line = last_json(&run(dir.path(), &[&generate[..], &more].concat()));
+        assert_eq!(line["ids"].as_array().unwrap().len(), 2);
     }
 }

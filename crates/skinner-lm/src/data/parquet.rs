@@ -111,7 +111,7 @@ fn value(field: Field) -> Result<Value, String> {
 mod tests {
     use std::io::Write;
 
-    use parquet::basic::{Compression, Encoding};
+    use parquet::basic::{Compression, Encoding, ZstdLevel};
     use parquet::data_type::{BoolType, ByteArray, ByteArrayType};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
@@ -164,11 +164,15 @@ mod tests {
         writer.close().unwrap();
     }
 
+    fn compressions() -> [Compression; 3] {
+        [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())]
+    }
+
     #[test]
     fn nested_columns_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train-00000-of-00001.parquet");
-        for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY] {
+        for compression in compressions() {
             write(&path, compression);
             let rows: Vec<_> = file_rows(&path).unwrap().collect();
             let row = rows[0].as_ref().unwrap();
@@ -249,7 +253,7 @@ mod tests {
         let [path, hurt] = ["a.parquet", "b.parquet"].map(|name| folder.path().join(name));
         let before = most_memory();
         let mut errors = 0;
-        for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY] {
+        for compression in compressions() {
             let deltas = [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY];
             for strings in [None, Some(deltas[0]), Some(deltas[1])] {
                 write_as(&path, compression, strings);
