@@ -142,8 +142,8 @@ impl LoadCounts {
     pub fn left_out(&self) -> Option<String> {
         let parts: Vec<String> = [
             (self.broken_lines, "broken"),
-            (self.identical_pairs, "pairs of the same completion twice"),
-            (self.malformed_pairs, "pairs whose transcripts cannot be understood"),
+            (self.identical_pairs, "with the same completion twice"),
+            (self.malformed_pairs, "with transcripts that cannot be understood"),
         ]
         .iter()
         .filter(|(count, _)| *count > 0)
