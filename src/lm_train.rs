@@ -11,14 +11,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use skinner_core::{Metrics, SeedSequence, statistics};
-use skinner_lm::adapter::{self, LoraFile, LoraMatrices};
 use skinner_lm::data::{self, Dataset};
 use skinner_lm::tensor::{DeviceKind, Machine};
 use skinner_lm::train::grpo::{TaskSource, worked_examples};
-use skinner_lm::train::{
-    Learner, ModelSource, STREAM_DATA, STREAM_SAMPLES, Start, StartTerms, Task, Trainer,
-};
-use skinner_lm::{Dtype, RUN_ADAPTER, RUN_MODEL, hf_folder};
+use skinner_lm::train::{STREAM_DATA, STREAM_SAMPLES, Start, StartTerms, Task, Trainer};
+use skinner_lm::{RUN_ADAPTER, RUN_MODEL};
 use skinner_run::checkpoint::{Checkpoint, Tensor};
 use skinner_run::history::History;
 use skinner_run::logger::{LogOffsets, Logger};
@@ -26,9 +23,9 @@ use skinner_run::run_dir::{RunDir, RunInfo, Status};
 use skinner_run::{host, report};
 
 use crate::lm_recipe::LmRecipe;
-use crate::lm_samples;
 use crate::train::{command_line, default_run_dir, exit_code, mark_ended, seed_dirs};
 use crate::{DeviceArgs, EvalArgs, TrainArgs, explain, interrupt, note, out};
+use crate::{lm_export, lm_samples};
 
 /// A checkpoint is written at least this often, and at every tenth of a run; but not so often that saving costs
 /// more than a twentieth.
@@ -230,8 +227,8 @@ fn run(args: &TrainArgs, recipe: &LmRecipe, path: &Path) -> anyhow::Result<Ended
         mark_ended(&dir, Status::Interrupted);
         let saved = checkpoint.is_some();
         let result = json!({
-            "run_dir": path, "algorithm": recipe.run.algorithm.as_str(), "seed": recipe.run.seed, "steps": 0,
-            "status": "interrupted",
+            "run_dir": path, "algorithm": recipe.run.algorithm.as_str(), "seed": recipe.run.seed,
+            "steps": checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step), "status": "interrupted",
         });
         let Value::Object(result) = result else { unreachable!("it was written as an object") };
         return Ok(Ended { result, interrupted: true, saved });
@@ -467,7 +464,7 @@ impl Run<'_> {
             self.evaluated = true;
         }
         let hash = self.save()?;
-        self.export()?;
+        lm_export::export(self.dir.path(), self.recipe, &self.trainer.learner)?;
         self.finish(&metrics, seconds, rate, &hash)
     }
 
@@ -627,40 +624,6 @@ impl Run<'_> {
         Ok(hash)
     }
 
-    /// The model as a folder that Hugging Face's tools read, or its adapter as one that PEFT reads. An adapter is nothing
-    /// without its base: of one that is nowhere else, new or stretched, the two are written as one.
-    fn export(&self) -> anyhow::Result<()> {
-        let learner = &self.trainer.learner;
-        let base_is_elsewhere = matches!(self.recipe.model, ModelSource::Named(_))
-            && self.recipe.run.rope_scaling.is_none();
-        let adapter = learner.adapter().map(|(config, ..)| config);
-        if adapter.is_none_or(|config| config.merge || !base_is_elsewhere) {
-            let weights = learner.merged();
-            let tensors = learner.decoder().layout().tensors().iter();
-            hf_folder::save_pretrained(
-                &self.dir.path().join(RUN_MODEL),
-                learner.decoder().config(),
-                &learner.tokenizer,
-                learner.template.as_ref(),
-                tensors.map(|t| (t.name.clone(), t.shape.clone(), (&weights[t.range()]).into())),
-                Dtype::F32,
-            )?;
-        }
-        let Some(config) = adapter.filter(|_| base_is_elsewhere) else { return Ok(()) };
-        let modules = adapter_matrices(learner);
-        let file = LoraFile {
-            rank: config.rank,
-            alpha: config.alpha,
-            dropout: config.dropout,
-            target_modules: target_modules(config, &modules),
-            base_model: self.recipe.model_name(),
-            modules,
-        };
-        let folder = self.dir.path().join(RUN_ADAPTER);
-        file.save(&folder, learner.decoder().config().family)?;
-        Ok(learner.tokenizer.save(folder.join(adapter::TOKENIZER))?)
-    }
-
     fn interrupted(&mut self, started: Instant) -> anyhow::Result<Ended> {
         let hash = self.save()?;
         let mut result = self.facts(self.train_seconds(started), self.tokens_per_second(started));
@@ -719,35 +682,6 @@ impl Run<'_> {
         report::write_report(&self.dir.report_path(), &[self.dir.path().to_owned()])?;
         Ok(Ended { result, interrupted: false, saved: true })
     }
-}
-
-/// The adapter's matrices by module.
-fn adapter_matrices(learner: &Learner) -> BTreeMap<String, LoraMatrices> {
-    let mut modules = BTreeMap::new();
-    let trained = learner.trained();
-    for pair in trained.chunks(2) {
-        let [(name, a_shape, a), (_, b_shape, b)] = pair else { continue };
-        let Some(module) = name.strip_suffix(".lora_A.weight") else { continue };
-        let matrices =
-            LoraMatrices { inputs: a_shape[1], outputs: b_shape[0], a: a.to_vec(), b: b.to_vec() };
-        modules.insert(module.to_owned(), matrices);
-    }
-    modules
-}
-
-/// The last parts of the modules' names, each once.
-fn target_modules(
-    config: &skinner_lm::decoder::LoraConfig,
-    matrices: &BTreeMap<String, LoraMatrices>,
-) -> Vec<String> {
-    if !config.target_modules.iter().any(|target| target == "all-linear") {
-        return config.target_modules.clone();
-    }
-    let last = |name: &String| name.rsplit('.').next().map(str::to_owned);
-    let mut targets: Vec<String> = matrices.keys().filter_map(last).collect();
-    targets.sort();
-    targets.dedup();
-    targets
 }
 
 /// Runs `skinner eval` on a language model's run.

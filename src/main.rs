@@ -12,6 +12,8 @@ mod list;
 #[cfg(feature = "lm")]
 mod lm;
 #[cfg(feature = "lm")]
+mod lm_export;
+#[cfg(feature = "lm")]
 mod lm_recipe;
 #[cfg(feature = "lm")]
 mod lm_samples;
